@@ -1,0 +1,136 @@
+"""Who answers, embeds, reranks or transcribes.
+
+A provider is a `ProviderSpec`; connecting it with a configuration gives a connection that lists its models.
+What else the connection can do it shows by the Protocols it follows: `ChatModel`, `Embedder`, `Reranker`,
+`Transcriber`. A plugin never retries: the host does, and only before the first event.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Literal, Protocol, runtime_checkable
+
+import msgspec
+
+from folkmoot_sdk.chat import ChatEvent, ChatRequest
+from folkmoot_sdk.context import PluginContext
+
+ModelKind = Literal["chat", "embedding", "rerank", "transcription"]
+
+
+class ModelInfo(msgspec.Struct, frozen=True):
+    """One model as the provider offers it. Capabilities are data, not classes."""
+
+    name: str
+    """The provider's own id."""
+    kind: ModelKind
+    title: str = ""
+    """For people; the name, if empty."""
+    context_window: int | None = None
+    """Tokens, question and answer together; None if the provider does not say."""
+    max_output_tokens: int | None = None
+    dimensions: int | None = None
+    """Of an embedding."""
+    max_batch: int | None = None
+    """Most texts in one call of `embed`."""
+    vision: bool = False
+    tools: bool = False
+    reasoning: bool = False
+    passages: bool = False
+    """Takes `ChatRequest.passages` as they are, instead of in the prompt."""
+
+
+class ProviderConnection(Protocol):
+    """What every connection can do."""
+
+    async def models(self) -> list[ModelInfo]:
+        """The models on offer, best default of each kind first. Raises `ProviderError`."""
+        ...
+
+
+@runtime_checkable
+class ChatModel(Protocol):
+    def chat(self, request: ChatRequest) -> AsyncIterator[ChatEvent]:
+        """Answer one turn. Raises `ProviderError`; closing the iterator closes the upstream request."""
+        ...
+
+
+class EmbedRequest(msgspec.Struct, frozen=True):
+    model: str
+    texts: tuple[str, ...]
+    purpose: Literal["document", "query"] = "document"
+    """Some models embed a question unlike a passage."""
+    dimensions: int | None = None
+
+
+class Embeddings(msgspec.Struct, frozen=True):
+    vectors: list[list[float]]
+    """One for each text, in order, all of one dimension."""
+    input_tokens: int | None = None
+
+
+@runtime_checkable
+class Embedder(Protocol):
+    async def embed(self, request: EmbedRequest) -> Embeddings:
+        """Vectors for texts. Raises `ProviderError`."""
+        ...
+
+
+class RerankRequest(msgspec.Struct, frozen=True):
+    model: str
+    query: str
+    texts: tuple[str, ...]
+
+
+class Ranked(msgspec.Struct, frozen=True):
+    index: int
+    """Into `RerankRequest.texts`."""
+    score: float
+
+
+@runtime_checkable
+class Reranker(Protocol):
+    async def rerank(self, request: RerankRequest) -> list[Ranked]:
+        """The texts by how well they answer the query, best first. Raises `ProviderError`."""
+        ...
+
+
+class TranscribeRequest(msgspec.Struct, frozen=True):
+    model: str
+    audio: bytes
+    media_type: str
+    language: str | None = None
+
+
+class TranscriptSegment(msgspec.Struct, frozen=True):
+    start: float
+    """Seconds from the beginning."""
+    end: float
+    text: str
+
+
+class Transcript(msgspec.Struct, frozen=True):
+    text: str
+    segments: tuple[TranscriptSegment, ...] = ()
+    language: str | None = None
+
+
+@runtime_checkable
+class Transcriber(Protocol):
+    async def transcribe(self, request: TranscribeRequest) -> Transcript:
+        """Speech to text. Raises `ProviderError`."""
+        ...
+
+
+class ProviderSpec(msgspec.Struct, frozen=True):
+    """A kind of provider, as `register_ai_providers` returns it."""
+
+    kind: str
+    """Stored with every connection, so never renamed: lower-case letters, digits and hyphens."""
+    title: str
+    config: type[msgspec.Struct]
+    """Its JSON Schema drives the form; `Secret` fields are write-only and encrypted."""
+    connect: Callable[[Any, PluginContext], AbstractAsyncContextManager[ProviderConnection]]
+    """`connect(config, context)`: an async context manager that gives the connection."""
+    description: str = ""

@@ -1,0 +1,1 @@
+"""Answers from the passages themselves, without a language model, a key or a network."""
