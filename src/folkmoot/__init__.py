@@ -1,0 +1,1 @@
+"""Folkmoot: an AI assistant platform that an organisation runs itself."""

@@ -1,0 +1,1 @@
+"""Models: connections to providers, and the one door to call them."""

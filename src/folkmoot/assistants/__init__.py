@@ -1,0 +1,1 @@
+"""Assistants: instructions, a model and collections; each save is an immutable version."""

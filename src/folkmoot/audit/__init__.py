@@ -1,0 +1,1 @@
+"""What happened: the log of events, and the socket that tells of them as they happen."""

@@ -1,0 +1,1 @@
+"""Conversations: a question, its streamed answer, its citations."""

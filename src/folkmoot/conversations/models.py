@@ -1,0 +1,65 @@
+"""Conversations and their messages."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from advanced_alchemy.types import DateTimeUTC
+from sqlalchemy import ForeignKey, Index, UniqueConstraint
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import Mapped, mapped_column
+
+from folkmoot.kit.db import Base, Changing, Tenanted
+
+
+class Conversation(Tenanted, Changing):
+    """One person's conversation with one assistant. Nobody else reads it, administrators included."""
+
+    __tablename__ = "conversations"
+
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
+    assistant_id: Mapped[UUID | None] = mapped_column(
+        ForeignKey("assistants.id", ondelete="SET NULL"), index=True
+    )
+    title: Mapped[str] = mapped_column(default="")
+
+
+class Message(Tenanted, Base):
+    """A question or an answer. The tree is by `parent_id`: a question's parent is the answer before it."""
+
+    __tablename__ = "messages"
+    __table_args__ = (
+        UniqueConstraint("conversation_id", "request_key"),
+        Index("ix_messages_open", "status", "lease_until"),
+    )
+
+    conversation_id: Mapped[UUID] = mapped_column(
+        ForeignKey("conversations.id", ondelete="CASCADE"), index=True
+    )
+    parent_id: Mapped[UUID | None] = mapped_column(ForeignKey("messages.id", ondelete="CASCADE"), index=True)
+    role: Mapped[str]
+    """`user` or `assistant`."""
+    content: Mapped[str] = mapped_column(default="")
+    reasoning: Mapped[str] = mapped_column(default="")
+    status: Mapped[str] = mapped_column(default="complete")
+    """`pending`, `streaming`, `complete`, `stopped` or `failed`; a question is `complete`."""
+    request_key: Mapped[str | None]
+    """The client's `Idempotency-Key`: the same question sent twice is asked once."""
+    stop_requested: Mapped[bool] = mapped_column(default=False)
+    lease_until: Mapped[datetime | None] = mapped_column(DateTimeUTC(timezone=True))
+    """While an answer is being written: the worker renews this."""
+    finished_at: Mapped[datetime | None] = mapped_column(DateTimeUTC(timezone=True))
+    assistant_version_id: Mapped[UUID | None] = mapped_column(
+        ForeignKey("assistant_versions.id", ondelete="SET NULL")
+    )
+    model: Mapped[dict[str, Any] | None] = mapped_column(JSONB)
+    """`{id, name, provider}` as it was when the question was asked."""
+    collection_ids: Mapped[list[str]] = mapped_column(JSONB, default=list)
+    """Where the answer may look, as it was when the question was asked."""
+    passages: Mapped[list[dict[str, Any]]] = mapped_column(JSONB, default=list)
+    citations: Mapped[list[dict[str, Any]]] = mapped_column(JSONB, default=list)
+    usage: Mapped[dict[str, Any] | None] = mapped_column(JSONB)
+    error: Mapped[dict[str, Any] | None] = mapped_column(JSONB)
+    """`{code, title, detail, retryable}` of a failed answer."""

@@ -1,0 +1,1 @@
+"""Uploaded bytes, stored encrypted, once for each content."""

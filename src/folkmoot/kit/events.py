@@ -1,0 +1,44 @@
+"""One append-only table of what happened: audit trail, outbox of the WebSocket, source of read models.
+
+An event is written in the transaction of the change that it tells of, so neither can be without the other.
+Readers follow it by (`xid`, `seq`) and stop below the oldest transaction that is still open: by `seq` alone
+a reader would pass over a row whose transaction commits later than its neighbour's.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import BigInteger, FetchedValue, Index
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import Mapped, mapped_column
+
+from folkmoot.kit.db import Base, Tenanted
+
+
+class Event(Tenanted, Base):
+    """The runtime role may insert and read these, never change or delete them."""
+
+    __tablename__ = "events"
+    __table_args__ = (Index("ix_events_outbox", "tenant_id", "xid", "seq"),)
+
+    seq: Mapped[int] = mapped_column(BigInteger, FetchedValue(), unique=True)
+    """Order of writing."""
+    xid: Mapped[int] = mapped_column(BigInteger, FetchedValue())
+    """The transaction that wrote it."""
+    actor_kind: Mapped[str]
+    """`user`, `system`, `platform` or `nobody`."""
+    actor_id: Mapped[UUID | None]
+    action: Mapped[str]
+    """Past tense with its domain: `space.created`, `session.failed`."""
+    object_type: Mapped[str]
+    object_id: Mapped[UUID | None]
+    space_id: Mapped[UUID | None]
+    """Whose members may hear of it on the WebSocket."""
+    user_id: Mapped[UUID | None]
+    """Who alone may hear of it on the WebSocket, whatever the space."""
+    request_id: Mapped[str] = mapped_column(default="")
+    ip: Mapped[str] = mapped_column(default="")
+    data: Mapped[dict[str, Any]] = mapped_column(JSONB, default=dict)
+    """What changed. Never a secret, never the text of a document or a conversation."""

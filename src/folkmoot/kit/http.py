@@ -1,0 +1,239 @@
+"""The habits of every route: problem+json, paging, entity tags, permissions, the unit of work."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import AsyncIterator, Sequence
+from typing import Annotated, Any, Generic, TypeVar, cast
+from uuid import UUID
+
+import msgspec
+from litestar import Request, Response
+from litestar.exceptions import HTTPException, ValidationException
+from litestar.params import HeaderParameter, QueryParameter
+from litestar.types import Method
+from sqlalchemy import Select
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from folkmoot.kit import errors
+from folkmoot.kit.access import Permission, Principal
+from folkmoot.kit.app import App
+from folkmoot.kit.log import get_logger
+from folkmoot.kit.structs import Struct
+from folkmoot.kit.work import Work, begin, caller
+
+log = get_logger(__name__)
+T = TypeVar("T")
+
+ERRORS_URL = "https://folkmoot.eu/errors/"
+PUBLIC: dict[str, Any] = {"public": True}
+"""`opt` of a route that anybody may call."""
+
+
+def needs(permission: Permission) -> dict[str, Any]:
+    """`opt` of a route that asks for `permission`; the guard of the application enforces it."""
+    return {"permission": permission}
+
+
+class FieldError(Struct):
+    path: str
+    """As `collection_ids.0`, or the name of the parameter."""
+    message: str
+
+
+class Problem(Struct):
+    """An error, as RFC 9457 has it."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    """Stable; see the list of codes in the documentation."""
+    request_id: str
+    errors: list[FieldError] | msgspec.UnsetType = msgspec.UNSET
+    """On `validation-failed`: which fields."""
+
+
+class Page(Struct, Generic[T]):
+    """A stretch of a list. Give `next_cursor` as `cursor` to get the next; null at the end."""
+
+    items: list[T]
+    next_cursor: str | None = None
+
+
+Limit = Annotated[int, QueryParameter(ge=1, le=200, description="Most items to return.")]
+Cursor = Annotated[
+    str | None, QueryParameter(max_length=200, description="`next_cursor` of the page before this one.")
+]
+IfMatch = Annotated[
+    str | None,
+    HeaderParameter(
+        name="If-Match", max_length=100, description="The `ETag` last seen: refuse (412) if it changed since."
+    ),
+]
+
+
+def problem(
+    request: Request[Any, Any, Any], error: errors.AppError, status: int | None = None
+) -> Response[bytes]:
+    """`error` as `application/problem+json`."""
+    code = status or error.status
+    body = Problem(
+        type=ERRORS_URL + error.code,
+        title=error.title,
+        status=code,
+        detail=error.detail,
+        code=error.code,
+        request_id=caller.get().request_id,
+        errors=[FieldError(path=path, message=message) for path, message in error.errors]
+        if isinstance(error, errors.ValidationFailed) and error.errors
+        else msgspec.UNSET,
+    )
+    headers: dict[str, str] = {}
+    if isinstance(error, errors.TooManyRequests):
+        headers["Retry-After"] = str(max(1, round(error.retry_after)))
+    if code == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    return Response(
+        msgspec.json.encode(body), status_code=code, media_type="application/problem+json", headers=headers
+    )
+
+
+_BY_STATUS: dict[int, type[errors.AppError]] = {
+    400: errors.BadRequest,
+    401: errors.NotSignedIn,
+    403: errors.Forbidden,
+    404: errors.NotFound,
+    413: errors.ContentTooLarge,
+    415: errors.UnsupportedContent,
+}
+
+
+def on_app_error(request: Request[Any, Any, Any], error: errors.AppError) -> Response[bytes]:
+    return problem(request, error)
+
+
+def on_validation(request: Request[Any, Any, Any], error: ValidationException) -> Response[bytes]:
+    rows: list[tuple[str, str]] = []
+    for item in cast("list[Any]", error.extra or []):
+        if isinstance(item, dict):
+            known = cast("dict[str, Any]", item)
+            rows.append((str(known.get("key", known.get("source", ""))), str(known.get("message", ""))))
+    detail = rows[0][1] if rows else error.detail
+    return problem(
+        request, errors.ValidationFailed(f"{detail}: see `errors` for each field" if rows else detail, rows)
+    )
+
+
+def on_http_exception(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
+    kind = _BY_STATUS.get(error.status_code)
+    if error.status_code == 405:
+        made = errors.AppError(
+            f"{request.method} is not offered at {request.url.path}", code="method-not-allowed"
+        )
+    elif kind is errors.NotFound:
+        made = errors.NotFound(f"there is nothing at {request.url.path}")
+    elif kind is not None:
+        made = kind(error.detail or kind.title)
+    else:
+        made = errors.AppError(error.detail or "the request could not be served", code="request-failed")
+    response = problem(request, made, error.status_code)
+    for name, value in (error.headers or {}).items():
+        response.headers[name] = value
+    return response
+
+
+def on_database_error(request: Request[Any, Any, Any], error: DBAPIError) -> Response[bytes]:
+    known = errors.from_database(error)
+    if known is None:
+        return on_crash(request, error)
+    return problem(request, known)
+
+
+def on_crash(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+    if isinstance(error, UnicodeEncodeError):
+        return problem(request, errors.BadRequest("the request has characters that text may not have"))
+    log.error("request.crashed", method=request.method, path=request.url.path, exc_info=error)
+    return problem(request, errors.AppError("this is our mistake; it is in the log under the request id"))
+
+
+def authorise(principal: Principal, opt: dict[str, Any]) -> None:
+    """Refuse unless the route is public or the principal has what it names. A route that names nothing is shut."""
+    if opt.get("public"):
+        return
+    permission = opt.get("permission")
+    if not isinstance(permission, Permission):
+        raise errors.Forbidden("this route names no permission, so nobody may use it")
+    principal.require(permission)
+
+
+async def provide_work(request: Request[Any, Any, Any]) -> AsyncIterator[Work]:
+    """The unit of work of a request: the only generator dependency there is.
+
+    Its commit happens after the handler and before the first byte of the answer, so a failed commit is an
+    error to the client and never a success.
+    """
+    app = cast("App", request.app.state.app)
+    principal = request.scope.get("principal", Principal())
+    async with begin(app.sessions, cast("Principal", principal)) as work:
+        yield work
+
+
+async def provide_app(request: Request[Any, Any, Any]) -> App:
+    return cast("App", request.app.state.app)
+
+
+async def page(
+    session: AsyncSession,
+    query: Select[tuple[T]],
+    *,
+    by: Any,
+    limit: int,
+    cursor: str | None,
+    newest_first: bool = True,
+) -> tuple[Sequence[T], str | None]:
+    """A keyset page of `query` ordered by the UUIDv7 column `by`. Raises `BadRequest` for a foreign cursor."""
+    if cursor is not None:
+        last = decode_cursor(cursor)
+        query = query.where(by < last if newest_first else by > last)
+    query = query.order_by(by.desc() if newest_first else by.asc()).limit(limit + 1)
+    rows = (await session.scalars(query)).all()
+    more = len(rows) > limit
+    rows = rows[:limit]
+    return rows, encode_cursor(getattr(rows[-1], by.key)) if more else None
+
+
+def encode_cursor(key: UUID) -> str:
+    return base64.urlsafe_b64encode(key.bytes).decode().rstrip("=")
+
+
+def decode_cursor(cursor: str) -> UUID:
+    try:
+        return UUID(bytes=base64.urlsafe_b64decode(cursor + "=="))
+    except ValueError:
+        raise errors.BadRequest(
+            "`cursor` is not one of ours: leave it out to start from the beginning", code="invalid-cursor"
+        ) from None
+
+
+def etag(revision: int) -> str:
+    return f'"{revision}"'
+
+
+def tagged(content: T, revision: int, status: int = 200) -> Response[T]:
+    """An answer with its `ETag`."""
+    return Response(content, status_code=status, headers={"ETag": etag(revision)})
+
+
+def check_match(if_match: str | None, revision: int) -> None:
+    """Raise `Stale` if the client last saw another revision (RFC 9110, 13.1.1)."""
+    if if_match is None or if_match.strip() == "*":
+        return
+    tags = {part.strip().removeprefix("W/") for part in if_match.split(",")}
+    if etag(revision) not in tags:
+        raise errors.Stale("this was changed since you read it: read it again and repeat your change")
+
+
+METHODS_WITH_BODY: tuple[Method, ...] = ("POST", "PATCH", "PUT")

@@ -1,0 +1,137 @@
+"""The unit of work: on whose behalf, in which transaction, and what follows the commit.
+
+Requests, tasks, commands and tests all come through `begin()`; `.commit(` stands nowhere else. What is
+enqueued or announced inside goes out only after the commit, so nobody hears of what did not happen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+
+from folkmoot.kit.access import Principal
+from folkmoot.kit.events import Event
+from folkmoot.kit.jobs import Jobs, Task
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Where a request came from, for the log and the events."""
+
+    request_id: str = ""
+    ip: str = ""
+    user_agent: str = ""
+
+
+caller: ContextVar[Caller] = ContextVar("caller", default=Caller())  # noqa: B039 - it is frozen
+
+
+@dataclass
+class Sessions:
+    """What a transaction needs around it: the engine, the queue, and the bell that tells of new events."""
+
+    engine: AsyncEngine
+    jobs: Jobs
+    ring: Callable[[UUID], Awaitable[None]]
+    """Says that a tenant has new events; losing a call only delays."""
+
+
+@dataclass
+class Work:
+    """One transaction on behalf of one principal."""
+
+    session: AsyncSession
+    principal: Principal
+    sessions: Sessions
+    _after: list[Callable[[], Awaitable[None]]] = field(default_factory=list[Callable[[], Awaitable[None]]])
+    _rings: bool = False
+
+    def enqueue(self, task: Task, *, delay: float = 0, **payload: Any) -> None:
+        """Queue `task` once this transaction is committed; `delay` in seconds."""
+        self._after.append(lambda: self.sessions.jobs.send(task, payload, delay=delay))
+
+    def after_commit(self, call: Callable[[], Awaitable[None]]) -> None:
+        """Run `call` once this transaction is committed. It must be harmless to lose."""
+        self._after.append(call)
+
+    def record(
+        self,
+        action: str,
+        object_type: str,
+        object_id: UUID | None = None,
+        *,
+        space_id: UUID | None = None,
+        user_id: UUID | None = None,
+        data: dict[str, Any] | None = None,
+        tenant_id: UUID | None = None,
+    ) -> None:
+        """Write an event in this transaction. `user_id` narrows who hears of it to that person."""
+        who, source = self.principal, caller.get()
+        self.session.add(
+            Event(
+                tenant_id=tenant_id or who.tenant,
+                actor_kind=who.kind,
+                actor_id=who.user_id,
+                action=action,
+                object_type=object_type,
+                object_id=object_id,
+                space_id=space_id,
+                user_id=user_id,
+                request_id=source.request_id,
+                ip=source.ip,
+                data=data or {},
+            )
+        )
+        self._rings = True
+
+    async def enter(self, tenant_id: UUID) -> None:
+        """Become the given tenant, once a stranger has shown who they are or a tenant has been made."""
+        self.principal = Principal(
+            tenant_id=tenant_id,
+            user_id=self.principal.user_id,
+            kind=self.principal.kind,
+            permissions=self.principal.permissions,
+            lookup=self.principal.lookup,
+        )
+        await _say_who(self.session, self.principal)
+
+
+@asynccontextmanager
+async def begin(sessions: Sessions, principal: Principal) -> AsyncIterator[Work]:
+    """Open a transaction as `principal`; commit at the end, roll back on any error.
+
+    Errors leave as they came: an `IntegrityError` is told apart where it is shown (`errors.from_database`).
+    """
+    async with AsyncSession(sessions.engine, expire_on_commit=False, autoflush=True) as session:
+        work = Work(session, principal, sessions)
+        await _say_who(session, principal)
+        yield work
+        await session.commit()
+    if work._rings and work.principal.tenant_id is not None:  # pyright: ignore[reportPrivateUsage]
+        work.after_commit(lambda: sessions.ring(work.principal.tenant))
+    for call in work._after:  # pyright: ignore[reportPrivateUsage]
+        await call()
+
+
+_SAY_WHO = text(
+    "SELECT set_config('folkmoot.tenant', :tenant, true), set_config('folkmoot.lookup', :lookup, true),"
+    " set_config('folkmoot.platform', :platform, true)"
+)
+
+
+async def _say_who(session: AsyncSession, principal: Principal) -> None:
+    await session.execute(
+        _SAY_WHO,
+        {
+            "tenant": str(principal.tenant_id or ""),
+            "lookup": principal.lookup,
+            "platform": "on" if principal.kind == "platform" else "",
+        },
+    )

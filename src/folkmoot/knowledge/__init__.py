@@ -1,0 +1,1 @@
+"""Collections of documents: reading them, cutting them, finding the right passage."""

@@ -1,0 +1,172 @@
+"""Every knob of the service, in one frozen object that is passed in and never imported as a global.
+
+Each field is read from the environment variable `FOLKMOOT_` plus its name in capitals; `folkmoot settings`
+prints this list. A secret may also be read from a file, by `FOLKMOOT_<NAME>_FILE`, as Podman mounts them.
+"""
+
+from __future__ import annotations
+
+import ast
+import base64
+import inspect
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+from urllib.parse import urlsplit
+
+LANES = ("chat", "ingest", "maintenance")
+
+
+class SettingsError(Exception):
+    """A setting is missing or has a value that cannot work; the message names the variable."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    database_url: str = field(default="", repr=False)
+    """PostgreSQL as the runtime role, which owns nothing and cannot bypass row-level security."""
+    owner_database_url: str = field(default="", repr=False)
+    """PostgreSQL as the owner of the tables; only `folkmoot migrate` uses it."""
+    redis_url: str = field(default="", repr=False)
+    """Redis 6.2 or later, with append-only persistence."""
+    secret_key: tuple[str, ...] = field(default=(), repr=False)
+    """Master keys, 32 random bytes each in base64, comma-separated: the first encrypts, all decrypt."""
+    storage_url: str = ""
+    """Where files lie, encrypted: `file:///var/lib/folkmoot/files` or `s3://bucket/prefix`."""
+    host: str = "127.0.0.1"
+    """Address to listen on."""
+    port: int = 8000
+    """Port to listen on."""
+    api_processes: int = 1
+    """Processes that serve HTTP."""
+    database_pool: int = 20
+    """Most database connections that one process opens."""
+    lanes: tuple[str, ...] = LANES
+    """What this worker does: any of chat, ingest, maintenance."""
+    chat_slots: int = 512
+    """Answers that one worker writes at the same time."""
+    ingest_slots: int = 2
+    """Documents that one worker reads at the same time."""
+    answer_seconds: int = 600
+    """Longest time that one answer may take."""
+    access_token_seconds: int = 600
+    """Life of an access token."""
+    refresh_token_days: int = 30
+    """Life of a session that is not used."""
+    password_min_length: int = 12
+    """Shortest password."""
+    max_upload_bytes: int = 100 * 1024 * 1024
+    """Largest file; a larger one is refused while it streams in."""
+    max_body_bytes: int = 4 * 1024 * 1024
+    """Largest JSON body of a request."""
+    parser_memory_bytes: int = 1024 * 1024 * 1024
+    """Memory that the process reading a file may use."""
+    parser_seconds: int = 300
+    """Time that reading one file may take."""
+    ingest_attempts: int = 5
+    """How often a document is tried when what failed may pass."""
+    net_allow: tuple[str, ...] = ()
+    """Hosts, host:port pairs or networks inside your own network that model calls may reach."""
+    plugins: tuple[str, ...] | None = None
+    """Names of the plugins to load; unset loads all that are installed."""
+    plugins_required: tuple[str, ...] = ()
+    """Names of the plugins without which start-up fails."""
+    openai_api_key: str = field(default="", repr=False)
+    """Connects OpenAI, or a compatible service, for the first tenant at start. Also read as OPENAI_API_KEY."""
+    openai_base_url: str = "https://api.openai.com/v1"
+    """Where that service is; being named here, it may be inside the network. Also read as OPENAI_BASE_URL."""
+    admin_email: str = ""
+    """The first administrator, made when there is no tenant yet."""
+    admin_password: str = field(default="", repr=False)
+    """Password of the first administrator; one is made and printed once if it is not given."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """How much is logged."""
+    log_format: Literal["json", "text"] = "json"
+    """JSON lines for machines, text for people."""
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] | None = None, **overrides: Any) -> Settings:
+        """Read the environment. Raises `SettingsError` naming the variable and what it must be."""
+        env = os.environ if environment is None else environment
+        hints = get_type_hints(cls)
+        values: dict[str, Any] = {}
+        for item in fields(cls):
+            name = f"FOLKMOOT_{item.name.upper()}"
+            raw = env.get(name)
+            if raw is None and (path := env.get(f"{name}_FILE")):
+                raw = _read_secret(f"{name}_FILE", path)
+            if raw is None and item.name.startswith("openai_"):
+                raw = env.get(item.name.upper()) or None
+            if raw is not None:
+                values[item.name] = _parse(name, raw, hints[item.name])
+        settings = replace(cls(**values), **overrides)
+        if unknown := set(settings.lanes) - set(LANES):
+            raise SettingsError(f"FOLKMOOT_LANES names {sorted(unknown)}: the lanes are {', '.join(LANES)}")
+        return settings
+
+    def master_keys(self) -> list[bytes]:
+        """The master keys as bytes. Raises `SettingsError` for none, or for one that is not 32 bytes."""
+        keys: list[bytes] = []
+        for text in self.secret_key:
+            try:
+                key = base64.b64decode(text, validate=True)
+            except ValueError:
+                key = b""
+            if len(key) != 32:
+                raise SettingsError(
+                    "FOLKMOOT_SECRET_KEY must be 32 random bytes in base64: make one with `openssl rand -base64 32`"
+                )
+            keys.append(key)
+        if not keys:
+            raise SettingsError("FOLKMOOT_SECRET_KEY is not set: make one with `openssl rand -base64 32`")
+        return keys
+
+    def reachable_inside(self) -> tuple[str, ...]:
+        """`net_allow`, and the model service that the platform itself names."""
+        if not self.openai_api_key:
+            return self.net_allow
+        parts = urlsplit(self.openai_base_url)
+        host = f"[{parts.hostname}]" if parts.hostname and ":" in parts.hostname else parts.hostname
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        return (*self.net_allow, f"{host}:{port}")
+
+
+def _read_secret(name: str, path: str) -> str:
+    try:
+        return Path(path).read_text().strip()
+    except OSError as error:
+        raise SettingsError(f"{name} names {path}, which cannot be read: {error.strerror}") from error
+
+
+def _parse(name: str, raw: str, hint: Any) -> Any:
+    if get_origin(hint) is Literal:
+        if raw not in get_args(hint):
+            raise SettingsError(f"{name} is {raw!r}: it must be one of {', '.join(get_args(hint))}")
+        return raw
+    if hint is int:
+        try:
+            return int(raw)
+        except ValueError:
+            raise SettingsError(f"{name} is {raw!r}: it must be a whole number") from None
+    if hint is str:
+        return raw
+    return tuple(part.strip() for part in raw.split(",") if part.strip())
+
+
+def described() -> list[tuple[str, str, str]]:
+    """Each setting as (variable, default, meaning), in the order of the source, for `folkmoot settings`."""
+    body = ast.parse(inspect.getsource(Settings)).body[0]
+    assert isinstance(body, ast.ClassDef)
+    notes: dict[str, str] = {}
+    for before, after in zip(body.body, body.body[1:], strict=False):
+        if isinstance(before, ast.AnnAssign) and isinstance(before.target, ast.Name):
+            if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant):
+                notes[before.target.id] = str(after.value.value)
+    rows: list[tuple[str, str, str]] = []
+    for item in fields(Settings):
+        default = item.default
+        shown = ",".join(default) if isinstance(default, tuple) else "" if default is None else str(default)
+        rows.append((f"FOLKMOOT_{item.name.upper()}", shown, notes[item.name]))
+    return rows

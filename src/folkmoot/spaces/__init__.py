@@ -1,0 +1,1 @@
+"""Where people gather: spaces and their members."""
