@@ -7,6 +7,7 @@ behind ingestion; a task that fails unexpectedly comes back with growing pauses 
 
 from __future__ import annotations
 
+import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable
@@ -50,6 +51,8 @@ class Task:
 
 
 TASKS: dict[str, Task] = {}
+RUNNING: set[asyncio.Task[Any]] = set()
+"""What this process works on now; a worker that goes down cancels these and waits for them."""
 Sweep = Callable[[Any, UUID], Awaitable[None]]
 SWEEPS: list[Sweep] = []
 
@@ -137,8 +140,13 @@ def bind(jobs: Jobs, app: Any, lanes: tuple[str, ...]) -> None:
 
 def _runner(jobs: Jobs, app: Any, found: Task) -> Callable[..., Awaitable[None]]:
     async def run(payload: dict[str, Any], attempt: int) -> None:
+        current = asyncio.current_task()
+        assert current is not None  # noqa: S101
+        RUNNING.add(current)
         try:
             await found.run(app, **payload)
+        except asyncio.CancelledError:
+            log.info("job.cancelled", task=found.name, payload=payload)
         except Exception as error:
             if attempt >= found.attempts:
                 log.exception("job.gave_up", task=found.name, payload=payload, attempts=attempt)
@@ -148,5 +156,7 @@ def _runner(jobs: Jobs, app: Any, found: Task) -> Callable[..., Awaitable[None]]
                 "job.retry", task=found.name, payload=payload, error=repr(error), seconds=round(pause, 1)
             )
             await jobs.send(found, payload, delay=pause, attempt=attempt + 1)
+        finally:
+            RUNNING.discard(current)
 
     return run

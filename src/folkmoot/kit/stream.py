@@ -114,9 +114,9 @@ class Streams:
 
     # writing
 
-    async def writer(self, stream: str) -> StreamWriter:
-        """Write `stream`, going on after what an earlier writer left."""
-        newest: Any = await self._redis.xrevrange(key_of(stream), count=1)
+    async def writer(self, stream: str, *, fresh: bool = False) -> StreamWriter:
+        """Write `stream`, going on after what an earlier writer left, unless it is `fresh`."""
+        newest: Any = [] if fresh else await self._redis.xrevrange(key_of(stream), count=1)
         last = int(newest[0][0].split(b"-")[0]) if newest else 0
         return StreamWriter(self, stream, last)
 

@@ -1,0 +1,60 @@
+"""Putting a process together: engines of kit, and the parts of the layers above. Used by API, worker and commands."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from redis.asyncio import Redis
+
+from folkmoot.ai.runtime import Runtime
+from folkmoot.audit.feed import Bell
+from folkmoot.identity.tokens import Tokens
+from folkmoot.kit.app import App
+from folkmoot.kit.crypto import Keyring
+from folkmoot.kit.db import make_engine
+from folkmoot.kit.jobs import Jobs
+from folkmoot.kit.net import NetPolicy, outbound_client
+from folkmoot.kit.storage import Storage
+from folkmoot.kit.stream import Streams
+from folkmoot.kit.work import Sessions
+from folkmoot.plugins.manager import PluginManager
+from folkmoot.settings import Settings, SettingsError
+
+
+@asynccontextmanager
+async def assemble(settings: Settings, *, plugins: PluginManager | None = None) -> AsyncIterator[App]:
+    """Everything but what only a worker has. Raises `SettingsError` for what is missing or cannot work."""
+    for name in ("database_url", "redis_url", "storage_url"):
+        if not getattr(settings, name):
+            raise SettingsError(f"FOLKMOOT_{name.upper()} is not set: `folkmoot settings` explains it")
+    async with AsyncExitStack() as stack:
+        keyring = Keyring(settings.master_keys())
+        engine = make_engine(settings.database_url, pool=settings.database_pool)
+        stack.push_async_callback(engine.dispose)
+        redis = Redis.from_url(settings.redis_url, protocol=2, health_check_interval=30)
+        blocking = Redis.from_url(settings.redis_url, protocol=2, socket_timeout=None)
+        stack.push_async_callback(redis.aclose)
+        stack.push_async_callback(blocking.aclose)
+        jobs = Jobs(settings.redis_url, redis)
+        await jobs.start()
+        stack.push_async_callback(jobs.close)
+        bell = Bell(redis)
+        stack.callback(bell.close)
+        streams = Streams(redis, blocking)
+        stack.push_async_callback(streams.close)
+        app = App(
+            settings=settings,
+            sessions=Sessions(engine, jobs, bell.ring),
+            redis=redis,
+            keyring=keyring,
+            storage=Storage.from_url(settings.storage_url, keyring),
+            streams=streams,
+        )
+        manager = plugins or PluginManager.load(allow=settings.plugins, required=settings.plugins_required)
+        http = outbound_client(NetPolicy(settings.reachable_inside()))
+        runtime = Runtime(manager, keyring, http)
+        stack.push_async_callback(runtime.close)
+        for part in (bell, manager, runtime, Tokens(keyring, settings.access_token_seconds)):
+            app.add(part)
+        yield app

@@ -1,0 +1,72 @@
+"""The WebSocket `/ws`: states and progress of everything the caller may see."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import Annotated, Any
+
+import msgspec
+from litestar import Controller, WebSocket, websocket
+from litestar.di import NamedDependency
+from litestar.exceptions import WebSocketDisconnect
+from litestar.params import QueryParameter
+
+from folkmoot.audit.feed import Bell, after, now, parse_cursor
+from folkmoot.kit.access import Permission, Principal
+from folkmoot.kit.app import App
+from folkmoot.kit.errors import AppError
+from folkmoot.kit.http import needs
+
+LastEventId = Annotated[str | None, QueryParameter(name="last_event_id", max_length=100)]
+RECHECK_SECONDS = 30.0
+"""How often a socket asks whether its session still holds."""
+
+
+class FeedController(Controller):
+    opt = needs(Permission.SIGNED_IN)
+
+    @websocket("/ws")
+    async def feed(self, socket: WebSocket[Any, Any, Any], app: NamedDependency[App], last_event_id: LastEventId = None) -> None:
+        """Each message is one event as JSON, with an `id` to resume from as `?last_event_id=`.
+
+        The access token comes in the `Authorization` header, or from a browser as the subprotocol
+        `bearer.<token>` beside `folkmoot`.
+        """
+        principal: Principal = socket.scope["principal"]  # type: ignore[typeddict-item]
+        offered = socket.scope.get("subprotocols", [])
+        await socket.accept(subprotocols="folkmoot" if "folkmoot" in offered else None)
+        try:
+            cursor = parse_cursor(last_event_id) or await now(app, principal)
+        except AppError as error:
+            await socket.close(code=4400, reason=error.detail[:120])
+            return
+        leaving = asyncio.create_task(_until_gone(socket))
+        checked = asyncio.get_running_loop().time()
+        try:
+            while not leaving.done():
+                events, cursor = await after(app, principal, cursor)
+                for event in events:
+                    await socket.send_data(msgspec.json.encode(event).decode(), mode="text")
+                if events:
+                    continue
+                waiting = asyncio.create_task(app.part(Bell).wait(principal.tenant))
+                await asyncio.wait({waiting, leaving}, return_when=asyncio.FIRST_COMPLETED)
+                waiting.cancel()
+                if asyncio.get_running_loop().time() - checked > RECHECK_SECONDS:
+                    checked = asyncio.get_running_loop().time()
+                    await socket.app.state.authenticate(socket)
+        except AppError as error:
+            await socket.close(code=4401, reason=error.detail[:120])
+        except WebSocketDisconnect:
+            pass
+        finally:
+            leaving.cancel()
+            with contextlib.suppress(asyncio.CancelledError, WebSocketDisconnect):
+                await leaving
+
+
+async def _until_gone(socket: WebSocket[Any, Any, Any]) -> None:
+    with contextlib.suppress(WebSocketDisconnect):
+        while True:
+            await socket.receive_data(mode="text")

@@ -1,0 +1,339 @@
+"""Turning one question into one streamed answer.
+
+Nothing here holds a database connection while the model talks: a slow model would otherwise drain the pool.
+Reads and writes are short transactions of their own. However it ends (done, stopped, failed, the worker told
+to go), a shielded write keeps the text so far, and only then does the stream say that it is over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from folkmoot_sdk import ProviderError, ReasoningDelta, TextDelta, Usage
+from sqlalchemy import select, update
+
+from folkmoot.ai.models import Connection, Model
+from folkmoot.ai.runtime import Runtime
+from folkmoot.ai.service import ModelService
+from folkmoot.assistants.models import AssistantVersion
+from folkmoot.conversations import prompt
+from folkmoot.conversations.cite import CitedPassage, MarkerReader, citation
+from folkmoot.conversations.models import Conversation, Message
+from folkmoot.conversations.schemas import ending
+from folkmoot.kit.access import Principal
+from folkmoot.kit.app import App
+from folkmoot.kit.errors import AppError
+from folkmoot.kit.log import get_logger
+from folkmoot.kit.stream import StreamWriter
+from folkmoot.knowledge.search import Hit, search
+
+log = get_logger(__name__)
+
+LEASE = timedelta(seconds=20)
+RENEW_SECONDS = 5.0
+PASSAGES = 8
+HISTORY = 40
+"""Turns that are looked at; the prompt keeps as many of the newest as fit."""
+
+
+class Running:
+    """The answers that this worker is writing, so that a request to stop reaches the right one."""
+
+    def __init__(self) -> None:
+        self._tasks: dict[UUID, asyncio.Task[Any]] = {}
+        self._stopped: set[UUID] = set()
+
+    def stop(self, message_id: UUID) -> None:
+        if (running := self._tasks.get(message_id)) is not None:
+            self._stopped.add(message_id)
+            running.cancel()
+
+    @asynccontextmanager
+    async def entry(self, message_id: UUID, running: asyncio.Task[Any]) -> AsyncIterator[None]:
+        self._tasks[message_id] = running
+        try:
+            yield
+        finally:
+            self._tasks.pop(message_id, None)
+            self._stopped.discard(message_id)
+
+    def was_stopped(self, message_id: UUID) -> bool:
+        return message_id in self._stopped
+
+
+@dataclass
+class Run:
+    """One answer as it comes to be."""
+
+    message: Message
+    question: str
+    history: list[prompt.Turn]
+    version: AssistantVersion
+    model: Model
+    connection: Connection
+    user_id: UUID
+    text: list[str] = field(default_factory=list[str])
+    reasoning: list[str] = field(default_factory=list[str])
+    citations: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    passages: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    usage: Usage | None = None
+
+    @property
+    def principal(self) -> Principal:
+        return Principal.system(self.message.tenant_id)
+
+
+async def answer(app: App, tenant_id: UUID, message_id: UUID) -> None:
+    """Write the answer to a pending message, unless somebody else does or did."""
+    try:
+        run = await _claim(app, tenant_id, message_id)
+    except AppError as error:
+        await abandon(app, tenant_id, message_id, error.code, error.title, error.detail)
+        return
+    if run is None:
+        return
+    writer = await app.streams.writer(str(message_id))
+    running = app.part(Running)
+    writing = asyncio.create_task(_write(app, run, writer))
+    async with running.entry(message_id, writing):
+        renewing = asyncio.create_task(_renew(app, run))
+        status, error = "complete", None
+        try:
+            async with asyncio.timeout(app.settings.answer_seconds):
+                await writing
+        except asyncio.CancelledError:
+            if not running.was_stopped(message_id):
+                # The worker is going down. Unsaid answers are left for another; begun ones keep their text.
+                writing.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await writing
+                await asyncio.shield(_leave(app, run, writer))
+                raise
+            status = "stopped"
+        except TimeoutError:
+            status, error = "failed", _failure("answer-too-long", "The answer took too long", retryable=True)
+        except ProviderError as failure:
+            status, error = "failed", _failure(failure.code, str(failure), retryable=failure.retryable)
+        except Exception:
+            log.exception("answer.crashed", message_id=str(message_id))
+            status, error = "failed", _failure("internal-error", "this is our mistake; it is in the log", retryable=True)
+        finally:
+            renewing.cancel()
+        await asyncio.shield(_finish(app, run, writer, status, error))
+
+
+def _failure(code: str, detail: str, *, retryable: bool) -> dict[str, Any]:
+    return {"code": code, "title": "The answer could not be finished", "detail": detail, "retryable": retryable}
+
+
+async def _claim(app: App, tenant_id: UUID, message_id: UUID) -> Run | None:
+    """Take a pending answer for this worker, and read all that it needs, in one transaction."""
+    now = datetime.now(UTC)
+    async with app.begin(Principal.system(tenant_id)) as work:
+        message = await work.session.get(Message, message_id, with_for_update=True)
+        if message is None or message.status != "pending" or message.model is None:
+            return None
+        if message.lease_until is not None and message.lease_until > now:
+            return None
+        if message.stop_requested:
+            message.status, message.finished_at = "stopped", now
+        message.lease_until = now + LEASE
+        row = (
+            await work.session.execute(
+                select(AssistantVersion, Conversation.user_id)
+                .join(Conversation, Conversation.id == message.conversation_id)
+                .where(AssistantVersion.id == message.assistant_version_id)
+            )
+        ).first()
+        if row is None:
+            raise AppError("the assistant was deleted before it could answer", code="assistant-gone")
+        model, connection = await ModelService(work).usable(UUID(message.model["id"]), kind="chat")
+        question, history = await _history(work.session, message)
+        run = Run(message, question, history, row[0], model, connection, row[1])
+    if message.status == "stopped":
+        writer = await app.streams.writer(str(message_id))
+        writer.write(*ending(message))
+        await writer.flush()
+        return None
+    return run
+
+
+async def _history(session: Any, message: Message) -> tuple[str, list[prompt.Turn]]:
+    """The question, and the turns on the branch above it, oldest first."""
+    tree = (
+        select(Message.id, Message.parent_id, Message.role, Message.content)
+        .where(Message.id == message.parent_id)
+        .cte("branch", recursive=True)
+    )
+    above = select(Message.id, Message.parent_id, Message.role, Message.content).join(
+        tree, Message.id == tree.c.parent_id
+    )
+    tree = tree.union_all(above)
+    rows = (await session.execute(select(tree.c.role, tree.c.content).limit(HISTORY + 1))).all()
+    turns = [prompt.Turn(role, content) for role, content in rows if content]
+    return turns[0].text, list(reversed(turns[1:]))
+
+
+async def _write(app: App, run: Run, writer: StreamWriter) -> None:
+    """Search, ask the model, and pass on what it says."""
+    collections = [UUID(item) for item in run.message.collection_ids]
+    passages: list[CitedPassage] = []
+    if collections:
+        hits = await search(app, run.principal, collections, run.question, PASSAGES)
+        passages = [_passage(n, hit) for n, hit in enumerate(hits, start=1)]
+        run.passages = [_reference(item) for item in passages]
+        writer.write("retrieval.completed", {"passages": run.passages})
+    runtime = app.part(Runtime)
+    model = await runtime.open(run.model, run.connection)
+    request = prompt.build(
+        model.info,
+        instructions=run.version.instructions,
+        history=run.history,
+        question=run.question,
+        passages=passages,
+        grounded=bool(collections),
+        parameters=run.version.parameters,
+    )
+    by_number = {item.n: item for item in passages}
+    markers = MarkerReader(list(by_number))
+    async with aclosing(runtime.chat(model, request)) as events:
+        async for event in events:
+            match event:
+                case TextDelta():
+                    _say(run, writer, by_number, markers.feed(event.text))
+                case ReasoningDelta():
+                    run.reasoning.append(event.text)
+                    writer.text("reasoning.delta", event.text)
+                case Usage():
+                    run.usage = event
+                case _:
+                    pass
+    _say(run, writer, by_number, markers.finish())
+
+
+def _say(
+    run: Run,
+    writer: StreamWriter,
+    passages: dict[int, CitedPassage],
+    read: tuple[str, list[tuple[int, str]]],
+) -> None:
+    text, markers = read
+    # Text columns cannot hold NUL, and a model may say anything.
+    text = text.replace("\x00", "")
+    if text:
+        run.text.append(text)
+        writer.text("text.delta", text)
+    for n, sentence in markers:
+        cited = citation(passages[n], sentence)
+        if cited not in run.citations:
+            run.citations.append(cited)
+            writer.write("citation", cited)
+
+
+def _passage(n: int, hit: Hit) -> CitedPassage:
+    chunk = hit.chunk
+    return CitedPassage(
+        n=n,
+        document_id=chunk.document_id,
+        document_name=hit.document_name,
+        chunk_id=chunk.id,
+        text=chunk.text,
+        start=chunk.start,
+        page=chunk.page,
+        pages=chunk.pages,
+        score=hit.score,
+        heading=chunk.context,
+    )
+
+
+def _reference(item: CitedPassage) -> dict[str, Any]:
+    return {
+        "n": item.n,
+        "document_id": str(item.document_id),
+        "document_name": item.document_name,
+        "chunk_id": str(item.chunk_id),
+        "page": item.page,
+        "score": item.score,
+    }
+
+
+async def _renew(app: App, run: Run) -> None:
+    """Keep the lease, and see a request to stop whose message was lost."""
+    while True:
+        await asyncio.sleep(RENEW_SECONDS)
+        async with app.begin(run.principal) as work:
+            values: dict[str, Any] = {"lease_until": datetime.now(UTC) + LEASE}
+            if run.text:
+                # What was said so far survives even a kill.
+                values |= {"status": "streaming", "content": "".join(run.text), "citations": run.citations}
+            stop = await work.session.scalar(
+                update(Message)
+                .where(Message.id == run.message.id)
+                .values(**values)
+                .returning(Message.stop_requested)
+            )
+        if stop:
+            app.part(Running).stop(run.message.id)
+
+
+async def _finish(
+    app: App, run: Run, writer: StreamWriter, status: str, error: dict[str, Any] | None
+) -> None:
+    async with app.begin(run.principal) as work:
+        message = await work.session.get(Message, run.message.id, with_for_update=True)
+        if message is None:
+            return
+        message.status, message.error = status, error
+        message.content, message.reasoning = "".join(run.text), "".join(run.reasoning)
+        message.citations, message.passages = run.citations, run.passages
+        message.finished_at, message.lease_until = datetime.now(UTC), None
+        if run.usage is not None:
+            message.usage = {
+                "input_tokens": run.usage.input_tokens,
+                "output_tokens": run.usage.output_tokens,
+            }
+        work.record(
+            f"message.{status}" if status != "complete" else "message.completed",
+            "message",
+            message.id,
+            user_id=run.user_id,
+            data={"conversation_id": str(message.conversation_id), "model": message.model, "usage": message.usage},
+        )
+    writer.write(*ending(message))
+    await writer.flush()
+
+
+async def _leave(app: App, run: Run, writer: StreamWriter) -> None:
+    """The worker goes down: give an unsaid answer back, end a begun one with its text."""
+    if run.text:
+        error = _failure("interrupted", "the service was restarted while it answered: ask again", retryable=True)
+        await _finish(app, run, writer, "failed", error)
+        return
+    async with app.begin(run.principal) as work:
+        await work.session.execute(update(Message).where(Message.id == run.message.id).values(lease_until=None))
+
+
+async def abandon(app: App, tenant_id: UUID, message_id: UUID, code: str, title: str, detail: str) -> None:
+    """End an answer that nobody writes any more as failed, with its text kept, and tell its readers."""
+    async with app.begin(Principal.system(tenant_id)) as work:
+        message = await work.session.get(Message, message_id, with_for_update=True)
+        if message is None or message.status not in ("pending", "streaming"):
+            return
+        message.status, message.finished_at, message.lease_until = "failed", datetime.now(UTC), None
+        message.error = {"code": code, "title": title, "detail": detail, "retryable": True}
+        owner = await work.session.scalar(
+            select(Conversation.user_id).where(Conversation.id == message.conversation_id)
+        )
+        work.record("message.failed", "message", message.id, user_id=owner, data={"code": code})
+    writer = await app.streams.writer(str(message_id))
+    writer.write(*ending(message))
+    await writer.flush()
+
+

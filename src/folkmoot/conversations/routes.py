@@ -1,0 +1,233 @@
+"""`/conversations` and `/messages`: asking, and reading the answer as it comes."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from typing import Annotated, Any
+from uuid import UUID
+
+import msgspec
+from litestar import Controller, Request, Response, delete, get, post
+from litestar.datastructures import State
+from litestar.di import NamedDependency
+from litestar.openapi.datastructures import ResponseSpec
+from litestar.params import FromPath, HeaderParameter, JSONBody
+from litestar.response import Stream
+
+from folkmoot.conversations.models import Message
+from folkmoot.conversations.schemas import (
+    AnswerEvent,
+    Ask,
+    ConversationCreate,
+    ConversationOut,
+    MessageOut,
+    created,
+    ending,
+)
+from folkmoot.conversations.service import OPEN, ConversationService
+from folkmoot.conversations.tasks import answer_message
+from folkmoot.kit.access import Permission, Principal
+from folkmoot.kit.app import App
+from folkmoot.kit.errors import BadRequest
+from folkmoot.kit.http import Cursor, Limit, Page, needs
+from folkmoot.kit.stream import ENDS, Entry
+from folkmoot.kit.work import Work
+
+IdempotencyKey = Annotated[
+    str | None,
+    HeaderParameter(
+        name="Idempotency-Key", max_length=200, description="The same key again gives the same answer again."
+    ),
+]
+LastEventId = Annotated[
+    str | None,
+    HeaderParameter(name="Last-Event-ID", max_length=40, description="`id` of the last event that was read."),
+]
+EVENTS = ResponseSpec(
+    AnswerEvent,
+    media_type="text/event-stream",
+    generate_examples=False,
+    description="The events of the answer; `event` stands in the event's name, the rest in its data.",
+)
+
+
+class ConversationController(Controller):
+    tags = ["Conversations"]
+    opt = needs(Permission.SPACES)
+
+    @post(
+        "/assistants/{assistant_id:uuid}/conversations",
+        operation_id="create_conversation",
+        summary="Begin a conversation",
+    )
+    async def create(
+        self,
+        work: NamedDependency[Work],
+        assistant_id: FromPath[UUID],
+        data: JSONBody[ConversationCreate | None] = None,
+    ) -> ConversationOut:
+        """It is private to the caller."""
+        return ConversationOut.of(
+            await ConversationService(work).create(assistant_id, data or ConversationCreate())
+        )
+
+    @get("/conversations", operation_id="list_conversations", summary="List my conversations")
+    async def page(
+        self, work: NamedDependency[Work], limit: Limit = 50, cursor: Cursor = None
+    ) -> Page[ConversationOut]:
+        """Newest first."""
+        rows, after = await ConversationService(work).page(limit, cursor)
+        return Page(items=[ConversationOut.of(row) for row in rows], next_cursor=after)
+
+    @get("/conversations/{conversation_id:uuid}", operation_id="get_conversation", summary="Read a conversation")
+    async def read(self, work: NamedDependency[Work], conversation_id: FromPath[UUID]) -> ConversationOut:
+        return ConversationOut.of(await ConversationService(work).get(conversation_id))
+
+    @delete(
+        "/conversations/{conversation_id:uuid}", operation_id="delete_conversation", summary="Delete a conversation"
+    )
+    async def remove(self, work: NamedDependency[Work], conversation_id: FromPath[UUID]) -> None:
+        """Its messages go with it."""
+        await ConversationService(work).delete(conversation_id)
+
+    @get(
+        "/conversations/{conversation_id:uuid}/messages",
+        operation_id="list_messages",
+        summary="List a conversation's messages",
+    )
+    async def messages(
+        self, work: NamedDependency[Work], conversation_id: FromPath[UUID], limit: Limit = 50, cursor: Cursor = None
+    ) -> Page[MessageOut]:
+        """Oldest first."""
+        rows, after = await ConversationService(work).messages(conversation_id, limit, cursor)
+        return Page(items=[MessageOut.of(row) for row in rows], next_cursor=after)
+
+    @post(
+        "/conversations/{conversation_id:uuid}/messages",
+        operation_id="ask",
+        summary="Ask",
+        responses={201: EVENTS},
+        opt={"idempotent": True},
+    )
+    async def ask(
+        self,
+        app: NamedDependency[App],
+        request: Request[Any, Any, State],
+        conversation_id: FromPath[UUID],
+        data: JSONBody[Ask],
+        idempotency_key: IdempotencyKey = None,
+    ) -> Response[Any]:
+        """With `Accept: text/event-stream` the answer streams; else the call waits and returns it finished.
+
+        A client that goes away loses nothing: `GET /messages/{id}/events` gives the same stream again.
+        """
+        principal: Principal = request.scope["principal"]  # type: ignore[typeddict-item]
+        async with app.begin(principal) as work:
+            message = await ConversationService(work).ask(
+                conversation_id, data, key=idempotency_key, answer=answer_message, streams=app.streams
+            )
+        if "text/event-stream" in request.headers.get("accept", ""):
+            return _stream(app, principal, message, after=0, status=201)
+        async for _ in _entries(app, principal, message, after=0):
+            pass
+        async with app.begin(principal) as work:
+            finished = await ConversationService(work).message(message.id)
+        return Response(MessageOut.of(finished), status_code=201)
+
+
+class MessageController(Controller):
+    path = "/messages"
+    tags = ["Conversations"]
+    opt = needs(Permission.SPACES)
+
+    @get("/{message_id:uuid}", operation_id="get_message", summary="Read a message")
+    async def read(self, work: NamedDependency[Work], message_id: FromPath[UUID]) -> MessageOut:
+        return MessageOut.of(await ConversationService(work).message(message_id))
+
+    @get(
+        "/{message_id:uuid}/events",
+        operation_id="message_events",
+        summary="Read an answer's stream again",
+        responses={200: EVENTS},
+    )
+    async def events(
+        self,
+        app: NamedDependency[App],
+        request: Request[Any, Any, State],
+        message_id: FromPath[UUID],
+        last_event_id: LastEventId = None,
+    ) -> Stream:
+        """From the beginning, or after `Last-Event-ID`; on any process, while it is written or later."""
+        principal: Principal = request.scope["principal"]  # type: ignore[typeddict-item]
+        after = 0
+        if last_event_id:
+            if not last_event_id.isascii() or not last_event_id.isdecimal():
+                raise BadRequest("`Last-Event-ID` is not one of ours: it is the number in an event's `id`")
+            after = int(last_event_id)
+        async with app.begin(principal) as work:
+            message = await ConversationService(work).message(message_id)
+        if message.role != "assistant":
+            raise BadRequest("this message is a question: only answers have a stream")
+        return _stream(app, principal, message, after=after, status=200)
+
+    @post("/{message_id:uuid}/stop", operation_id="stop_message", summary="Stop an answer", status_code=202)
+    async def stop(self, work: NamedDependency[Work], message_id: FromPath[UUID]) -> MessageOut:
+        """What was said is kept; the stream ends with `message.completed` and the status `stopped`."""
+        return MessageOut.of(await ConversationService(work).stop(message_id))
+
+
+def _stream(app: App, principal: Principal, message: Message, *, after: int, status: int) -> Stream:
+    async def body() -> AsyncIterator[bytes]:
+        async for entry in _entries(app, principal, message, after=after):
+            yield b": keep-alive\n\n" if entry is None else entry.sse()
+
+    return Stream(
+        body(),
+        status_code=status,
+        media_type="text/event-stream",
+        headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
+    )
+
+
+async def _entries(app: App, principal: Principal, message: Message, *, after: int) -> AsyncIterator[Entry | None]:
+    """The events of an answer: from its stream while that is kept, from the stored message after that."""
+    stream, seen = str(message.id), after
+    if message.status in OPEN or await app.streams.exists(stream):
+        async with aclosing(app.streams.read(stream, after)) as entries:
+            async for entry in entries:
+                if entry is None and await _has_ended(app, principal, message.id):
+                    # Redis lost the stream: the stored message tells the end.
+                    break
+                yield entry
+                if entry is not None:
+                    seen = entry.number
+                    if entry.event in ENDS:
+                        return
+    async with app.begin(principal) as work:
+        finished = await ConversationService(work).message(message.id)
+    for entry in _replayed(finished, seen):
+        yield entry
+
+
+async def _has_ended(app: App, principal: Principal, message_id: UUID) -> bool:
+    async with app.begin(principal) as work:
+        return (await ConversationService(work).message(message_id)).status not in OPEN
+
+
+def _replayed(message: Message, after: int) -> list[Entry]:
+    """A finished answer as events, once its stream is no longer kept. Someone who resumes gets just the end."""
+    event, data = ending(message)
+    rows: list[tuple[str, Any]] = []
+    if after == 0:
+        rows = [("message.created", created(message))]
+        if message.collection_ids:
+            rows.append(("retrieval.completed", {"passages": message.passages}))
+        if message.content:
+            rows.append(("text.delta", {"text": message.content}))
+        rows += [("citation", item) for item in message.citations]
+    rows.append((event, data))
+    return [
+        Entry(number, name.encode(), msgspec.json.encode(data))
+        for number, (name, data) in enumerate(rows, start=after + 1)
+    ]

@@ -1,0 +1,193 @@
+"""Conversations: private to the person who has them, administrators included."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from advanced_alchemy.repository import SQLAlchemyAsyncRepository
+from sqlalchemy import delete, select
+from uuid_utils.compat import uuid7
+
+from folkmoot.ai.models import Connection, Model
+from folkmoot.ai.service import ModelService
+from folkmoot.assistants.models import AssistantVersion
+from folkmoot.assistants.service import AssistantService
+from folkmoot.conversations.models import Conversation, Message
+from folkmoot.conversations.schemas import Ask, ConversationCreate, created
+from folkmoot.kit.access import Access
+from folkmoot.kit.errors import Conflict, NotFound
+from folkmoot.kit.jobs import Task
+from folkmoot.kit.paging import page
+from folkmoot.kit.stream import Streams
+from folkmoot.kit.work import Work
+
+OPEN = ("pending", "streaming")
+
+
+class _Conversations(SQLAlchemyAsyncRepository[Conversation]):
+    model_type = Conversation
+
+
+class ConversationService:
+    """Use cases around conversations of the caller."""
+
+    def __init__(self, work: Work) -> None:
+        self._work = work
+        self._conversations = _Conversations(session=work.session)
+
+    async def get(self, conversation_id: UUID, *, lock: bool = False) -> Conversation:
+        """One of the caller's own. Raises `NotFound`."""
+        found = select(Conversation).where(
+            Conversation.id == conversation_id, Conversation.user_id == self._work.principal.user
+        )
+        conversation = await self._work.session.scalar(found.with_for_update() if lock else found)
+        if conversation is None:
+            raise NotFound("there is no such conversation, or it is not yours")
+        return conversation
+
+    async def page(self, limit: int, cursor: str | None) -> tuple[Sequence[Conversation], str | None]:
+        """The caller's conversations, newest first."""
+        query = select(Conversation).where(Conversation.user_id == self._work.principal.user)
+        return await page(self._work.session, query, by=Conversation.id, limit=limit, cursor=cursor)
+
+    async def create(self, assistant_id: UUID, data: ConversationCreate) -> Conversation:
+        """Begin a conversation with an assistant that the caller may read."""
+        assistant, _ = await AssistantService(self._work).get(assistant_id, Access.READ)
+        who = self._work.principal
+        conversation = await self._conversations.add(
+            Conversation(tenant_id=who.tenant, user_id=who.user, assistant_id=assistant.id, title=data.title)
+        )
+        self._work.record("conversation.created", "conversation", conversation.id, user_id=who.user)
+        return conversation
+
+    async def delete(self, conversation_id: UUID) -> None:
+        """Delete a conversation with its messages."""
+        conversation = await self.get(conversation_id)
+        self._work.record("conversation.deleted", "conversation", conversation.id, user_id=conversation.user_id)
+        await self._work.session.execute(delete(Conversation).where(Conversation.id == conversation.id))
+
+    async def messages(
+        self, conversation_id: UUID, limit: int, cursor: str | None
+    ) -> tuple[Sequence[Message], str | None]:
+        """The messages of a conversation, oldest first."""
+        await self.get(conversation_id)
+        query = select(Message).where(Message.conversation_id == conversation_id)
+        return await page(
+            self._work.session, query, by=Message.id, limit=limit, cursor=cursor, newest_first=False
+        )
+
+    async def message(self, message_id: UUID, *, lock: bool = False) -> Message:
+        """A message of one of the caller's conversations. Raises `NotFound`."""
+        found = (
+            select(Message)
+            .join(Conversation, Conversation.id == Message.conversation_id)
+            .where(Message.id == message_id, Conversation.user_id == self._work.principal.user)
+        )
+        message = await self._work.session.scalar(found.with_for_update(of=Message) if lock else found)
+        if message is None:
+            raise NotFound("there is no such message, or it is not yours")
+        return message
+
+    async def ask(
+        self, conversation_id: UUID, data: Ask, *, key: str | None, answer: Task, streams: Streams
+    ) -> Message:
+        """Store the question and a pending answer, frozen to the assistant, model and collections of now.
+
+        The commit opens the answer's stream and queues `answer`. The same `key` gives the same answer again.
+        Raises `Conflict` (`answer-in-progress`) while the conversation waits for another answer.
+        """
+        who = self._work.principal
+        conversation = await self.get(conversation_id, lock=True)
+        if key is not None and (known := await self._by_key(conversation.id, key)) is not None:
+            return known
+        if conversation.assistant_id is None:
+            raise Conflict("the assistant of this conversation was deleted: begin a new one", code="assistant-gone")
+        _, version = await AssistantService(self._work).get(conversation.assistant_id, Access.READ)
+        parent = await self._parent(conversation.id, data.parent_id)
+        model, connection = await self._model(version)
+        question = Message(
+            id=uuid7(),
+            tenant_id=who.tenant,
+            conversation_id=conversation.id,
+            parent_id=parent.id if parent else None,
+            role="user",
+            content=data.content,
+            request_key=key,
+        )
+        reply = Message(
+            id=uuid7(),
+            tenant_id=who.tenant,
+            conversation_id=conversation.id,
+            parent_id=question.id,
+            role="assistant",
+            status="pending",
+            assistant_version_id=version.id,
+            model={"id": str(model.id), "name": model.name, "provider": connection.kind},
+            collection_ids=[str(item) for item in version.collection_ids],
+        )
+        self._work.session.add(question)
+        await self._work.session.flush()
+        self._work.session.add(reply)
+        conversation.title = conversation.title or " ".join(data.content.split())[:80]
+        conversation.updated_at = datetime.now(UTC)
+        await self._work.session.flush()
+        self._work.record("message.asked", "message", reply.id, user_id=who.user)
+        first = created(reply)
+        self._work.after_commit(lambda: _open_stream(streams, str(reply.id), first))
+        self._work.enqueue(answer, tenant_id=who.tenant, message_id=reply.id)
+        return reply
+
+    async def stop(self, message_id: UUID) -> Message:
+        """Ask for an answer to end; what was said is kept. Nothing happens if it has ended."""
+        message = await self.message(message_id, lock=True)
+        if message.role == "assistant" and message.status in OPEN and not message.stop_requested:
+            message.stop_requested = True
+            self._work.record("message.stop_requested", "message", message.id, user_id=self._work.principal.user)
+            redis = self._work.sessions.jobs.redis
+            self._work.after_commit(lambda: _publish_stop(redis, message.id))
+        return message
+
+    async def _by_key(self, conversation_id: UUID, key: str) -> Message | None:
+        question = select(Message.id).where(
+            Message.conversation_id == conversation_id, Message.request_key == key
+        )
+        return await self._work.session.scalar(
+            select(Message).where(Message.parent_id.in_(question), Message.role == "assistant")
+        )
+
+    async def _parent(self, conversation_id: UUID, parent_id: UUID | None) -> Message | None:
+        """The answer that a question goes on from: the one named, else the newest."""
+        answers = select(Message).where(Message.conversation_id == conversation_id, Message.role == "assistant")
+        newest = await self._work.session.scalar(answers.order_by(Message.id.desc()).limit(1))
+        if newest is not None and newest.status in OPEN:
+            raise Conflict(
+                "the last question is still being answered: wait for it, or stop it", code="answer-in-progress"
+            )
+        if parent_id is None:
+            return newest
+        parent = await self._work.session.scalar(answers.where(Message.id == parent_id))
+        if parent is None:
+            raise NotFound("`parent_id` names no answer of this conversation")
+        return parent
+
+    async def _model(self, version: AssistantVersion) -> tuple[Model, Connection]:
+        models = ModelService(self._work)
+        if version.model_id is None:
+            return await models.default_chat()
+        return await models.usable(version.model_id, kind="chat")
+
+
+async def _open_stream(streams: Streams, stream: str, first: dict[str, Any]) -> None:
+    writer = await streams.writer(stream, fresh=True)
+    writer.write("message.created", first)
+    await writer.flush()
+
+
+STOP_CHANNEL = "folkmoot:stop"
+
+
+async def _publish_stop(redis: Any, message_id: UUID) -> None:
+    await redis.publish(STOP_CHANNEL, str(message_id))

@@ -1,0 +1,62 @@
+"""What the worker does for conversations."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+from sqlalchemy import and_, or_, select
+
+from folkmoot.conversations.answer import abandon, answer
+from folkmoot.conversations.models import Message
+from folkmoot.kit.access import Principal
+from folkmoot.kit.app import App
+from folkmoot.kit.jobs import sweep, task
+
+UNHEARD_PATIENCE = timedelta(seconds=10)
+GIVE_UP = timedelta(minutes=10)
+
+
+@task("conversations.answer", lane="chat", attempts=3)
+async def answer_message(app: App, *, tenant_id: str, message_id: str) -> None:
+    """Answer one question."""
+    await answer(app, UUID(tenant_id), UUID(message_id))
+
+
+@sweep
+async def find_left_answers(app: App, tenant_id: UUID) -> None:
+    """Answers whose worker died: those that said nothing yet are asked again, begun ones end with their text."""
+    now = datetime.now(UTC)
+    async with app.begin(Principal.system(tenant_id)) as work:
+        rows = await work.session.execute(
+            select(Message.id, Message.status, Message.created_at)
+            .where(
+                Message.role == "assistant",
+                or_(
+                    and_(
+                        Message.status == "pending",
+                        or_(
+                            and_(Message.lease_until.is_(None), Message.created_at < now - UNHEARD_PATIENCE),
+                            Message.lease_until < now,
+                        ),
+                    ),
+                    and_(Message.status == "streaming", Message.lease_until < now),
+                ),
+            )
+            .limit(1000)
+        )
+        lost: list[UUID] = []
+        for message_id, status, created_at in rows:
+            if status == "pending" and created_at > now - GIVE_UP:
+                work.enqueue(answer_message, tenant_id=tenant_id, message_id=message_id)
+            else:
+                lost.append(message_id)
+    for message_id in lost:
+        await abandon(
+            app,
+            tenant_id,
+            message_id,
+            "interrupted",
+            "The answer could not be finished",
+            "the service stopped while it answered: ask again",
+        )

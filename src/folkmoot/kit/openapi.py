@@ -1,0 +1,172 @@
+"""The OpenAPI document: what Litestar derives from the routes, with errors, security and examples filled in."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any, cast
+
+from litestar import Request
+from litestar.openapi.plugins import JsonRenderPlugin, SwaggerRenderPlugin
+
+Json = dict[str, Any]
+PROBLEM = "application/problem+json"
+ERRORS: dict[str, str] = {
+    "400": "`validation-failed`, `bad-request`: the request makes no sense as it stands; `errors` names the fields.",
+    "401": "`not-signed-in`, `token-expired`, `token-invalid`, `session-ended`: sign in, or refresh the token.",
+    "403": "`forbidden`: known to you, and not allowed to you.",
+    "404": "`not-found`: not there, or not for you to know of.",
+    "405": "`method-not-allowed`.",
+    "409": "`conflict`, `already-exists`, `request-in-progress` and others: clashes with what is stored.",
+    "412": "`changed-meanwhile`: somebody changed it since you read it.",
+    "413": "`content-too-large`, `file-too-large`.",
+    "415": "`unsupported-content-type`.",
+    "429": "`too-many-requests`: `Retry-After` says when to come back.",
+    "500": "`internal-error`: our mistake, logged under `request_id`.",
+    "503": "`not-available`: something that this needs is down.",
+}
+SAMPLES: dict[str, Any] = {
+    "uuid": "01990a6e-3c1f-7c4b-9a52-0a4d6f1b2c3d",
+    "date-time": "2026-11-22T09:30:00Z",
+    "binary": "(bytes)",
+}
+NAMED: dict[str, Any] = {
+    "status": "ready",
+    "role": "admin",
+    "email": "ada@municipality.example",
+    "name": "Building permits",
+    "title": "Fences",
+    "content": "A fence may be 1.2 metres high [1].",
+    "text": "A fence may be 1.2 metres high.",
+    "quote": "A fence may be 1.2 metres high.",
+    "media_type": "application/pdf",
+    "access_token": "eyJhbGciOiJFZERTQSJ9…",
+    "token_type": "Bearer",
+    "expires_in": 600,
+    "page": 3,
+    "score": 0.71,
+    "next_cursor": None,
+    "document_name": "rules.pdf",
+}
+
+
+def finish(document: Json) -> Json:
+    """A copy of Litestar's document with the error answers, security and an example for every operation."""
+    done = copy.deepcopy(document)
+    schemas: Json = done["components"]["schemas"]
+    done["components"]["securitySchemes"] = {
+        "token": {"type": "http", "scheme": "bearer", "description": "The access token of `POST /auth/login`."}
+    }
+    for item in cast("dict[str, Json]", done["paths"]).values():
+        for operation in item.values():
+            if not isinstance(operation, dict) or "operationId" not in operation:
+                continue
+            responses = cast("Json", operation)["responses"]
+            for status, said in ERRORS.items():
+                responses[status] = {
+                    "description": said,
+                    "content": {
+                        PROBLEM: {
+                            "schema": {"$ref": "#/components/schemas/Problem"},
+                            "example": _problem(int(status), said),
+                        }
+                    },
+                }
+            body = cast("Json", operation).get("requestBody")
+            for content in [body, *responses.values()] if body else responses.values():
+                for media_type, media in content.get("content", {}).items():
+                    if media_type in ("application/json", "multipart/form-data") and "example" not in media:
+                        media["example"] = example(media["schema"], schemas)
+    return done
+
+
+def _problem(status: int, said: str) -> Json:
+    code = said.split("`")[1]
+    return {
+        "type": f"https://folkmoot.eu/errors/{code}",
+        "title": code.replace("-", " ").capitalize(),
+        "status": status,
+        "detail": "a sentence that names the thing, the fact and the way out",
+        "code": code,
+        "request_id": "4f9c2d1a7b3e",
+    }
+
+
+def example(schema: Json, schemas: Json, name: str = "") -> Any:  # noqa: PLR0911 - one line a kind of schema
+    """A value that fits `schema`, made from its examples, formats and bounds; the same each time."""
+    if "$ref" in schema:
+        return example(schemas[schema["$ref"].rsplit("/", 1)[1]], schemas, name)
+    if schema.get("examples"):
+        found = schema["examples"]
+        return found[0] if isinstance(found, list) else next(iter(found.values()))
+    if "const" in schema:
+        return schema["const"]
+    if schema.get("enum"):
+        return schema["enum"][0]
+    for key in ("oneOf", "anyOf"):
+        if key in schema:
+            some = [part for part in schema[key] if part.get("type") != "null"]
+            return example(some[0], schemas, name) if some and name != "next_cursor" else None
+    kind = schema.get("type")
+    if isinstance(kind, list):
+        kind = next((part for part in kind if part != "null"), "null")
+    if kind == "object":
+        return {key: example(part, schemas, key) for key, part in schema.get("properties", {}).items()}
+    if kind == "array":
+        if schema.get("maxItems") == 0:
+            return []
+        return [example(schema["items"], schemas, name.removesuffix("s"))]
+    if name in NAMED and (kind == "string") == isinstance(NAMED[name], str):
+        return NAMED[name]
+    return {"string": SAMPLES.get(schema.get("format", ""), name or "text"), "integer": 1, "number": 0.5,
+            "boolean": True}.get(str(kind))  # fmt: skip
+
+
+class _Cached:
+    """Finishes the document once for all."""
+
+    def __init__(self) -> None:
+        self._done: Json | None = None
+
+    def __call__(self, document: Json) -> Json:
+        if self._done is None:
+            self._done = finish(document)
+        return self._done
+
+
+class DocumentPlugin(JsonRenderPlugin):
+    """`/api/openapi.json`."""
+
+    def __init__(self) -> None:
+        super().__init__(path="/openapi.json", media_type="application/json")
+        self._finish = _Cached()
+
+    def render(self, request: Request[Any, Any, Any], openapi_schema: Json) -> bytes:
+        return super().render(request, self._finish(openapi_schema))
+
+
+class BrowsePlugin(SwaggerRenderPlugin):
+    """`/api/docs`: Swagger UI from a Python package, so that no browser asks another host for it."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            path="/docs",
+            js_url="/api/assets/swagger-ui-bundle.js",
+            css_url="/api/assets/swagger-ui.css",
+            standalone_preset_js_url="/api/assets/swagger-ui-standalone-preset.js",
+            favicon="<link rel='icon' href='data:,'>",
+        )
+        self._finish = _Cached()
+
+    def render(self, request: Request[Any, Any, Any], openapi_schema: Json) -> bytes:
+        return super().render(request, self._finish(openapi_schema))
+
+
+def assets() -> Path:
+    """Where the files of Swagger UI lie."""
+    from importlib.util import find_spec
+
+    spec = find_spec("swagger_ui")
+    if spec is None or spec.origin is None:
+        raise RuntimeError("the package swagger-ui-py is not installed")
+    return Path(spec.origin).parent / "static"

@@ -1,0 +1,399 @@
+"""Files at rest: encrypted by us, in a local folder or an S3-compatible bucket.
+
+The store sees ciphertext, `<tenant>/<key>` and sizes, nothing else. A file appears under its key whole or not
+at all: both kinds of store put it together aside and show it at the end. Segments and their checks are in
+`kit/crypto.py`.
+
+The store is reached by `obstore`, whose own HTTP client talks to the bucket: its address is the operator's
+setting, so it does not pass `kit/net.py`.
+
+    StorageError
+    ├── Missing          nothing lies under the key
+    ├── TooBig           more than the limit came in; nothing was kept
+    ├── InvalidKey       a key that could mean another place
+    ├── BadStorageUrl    not a URL of a store that we know
+    └── StorageFailed    the store itself failed: disk full, bucket away, credentials wrong
+    crypto.Tampered      what lies there is not what was written
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import re
+import shutil
+import time
+from collections.abc import AsyncIterator, Generator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, Self
+from urllib.parse import unquote, urlsplit
+from uuid import UUID
+
+import obstore
+from obstore.exceptions import BaseError, PreconditionError
+from obstore.store import LocalStore, S3Store
+
+from folkmoot.kit.crypto import (
+    HEADER_BYTES,
+    SEALED_SEGMENT_BYTES,
+    SEGMENT_BYTES,
+    FileOpener,
+    FileSealer,
+    Keyring,
+    Tampered,
+    sealed_offset,
+)
+
+if TYPE_CHECKING:
+    from obstore import GetOptions, ObjectMeta
+    from obstore.store import ClientConfig
+
+_KEY = re.compile(r"[a-z0-9_.-]+(?:/[a-z0-9_.-]+)*")
+_KEY_LENGTH = 512
+_PIECE_BYTES = 1024 * 1024
+"""How much is hashed, encrypted and handed to the store at a time: larger stalls the loop, smaller is slow."""
+_S3_PART_BYTES = 5 * 1024 * 1024
+"""The least that S3 takes as one part of an upload."""
+_BULK = 1000
+"""The most that S3 removes in one request."""
+_ABANDON_SECONDS = 30.0
+
+
+class StorageError(Exception):
+    """A file could not be stored, read or removed."""
+
+
+class Missing(StorageError):
+    """Nothing lies under the key."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(f"no file is stored under {key!r}: it was removed or replaced, or never came in whole")
+        self.key = key
+
+
+class TooBig(StorageError):
+    """More came in than may; nothing of it was kept."""
+
+    def __init__(self, limit: int, key: str) -> None:
+        super().__init__(f"{key!r} is larger than {limit} bytes, the most that is taken: send a smaller file")
+        self.limit = limit
+        self.key = key
+
+
+class InvalidKey(StorageError):
+    """A key that could mean another place than it says."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(
+            f"{key!r} cannot be a storage key: use parts of a-z, 0-9, `_`, `-` and `.` divided by single slashes, "
+            f"none of them `.` or `..`, {_KEY_LENGTH} characters at most"
+        )
+
+
+class BadStorageUrl(StorageError):
+    """Not a URL of a store that we know."""
+
+
+class StorageFailed(StorageError):
+    """The store itself failed; the cause has its words, which may name paths of the machine."""
+
+    def __init__(self, key: str, cause: Exception) -> None:
+        super().__init__(f"the file store failed at {key!r} ({type(cause).__name__}): see the log, and try again")
+        self.key = key
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What was written."""
+
+    key: str
+    size: int
+    """Bytes of plaintext."""
+    sha256: str
+    """Of the plaintext, in hexadecimal."""
+
+
+class Storage:
+    """The files of all tenants, each sealed with its tenant's key."""
+
+    def __init__(self, store: LocalStore | S3Store, keyring: Keyring, *, root: Path | None = None) -> None:
+        self._store = store
+        self._keyring = keyring
+        self._root = root
+        """The folder of a local store; None for a bucket."""
+        self._window = _PIECE_BYTES // SEGMENT_BYTES * (1 if root else 4)
+        """Segments fetched at a time: a bucket answers slowly, so each request should bring more."""
+
+    @classmethod
+    def from_url(cls, url: str, keyring: Keyring, **options: Any) -> Self:
+        """Open `file:///folder`, which is made if it is not there, or `s3://bucket/prefix`.
+
+        `options` are those of `obstore.store.S3Store`: `endpoint`, `region`, `access_key_id`,
+        `secret_access_key`, `virtual_hosted_style_request`, ...; what is not given is read from the AWS_*
+        variables of the environment. An `endpoint` of `http://` is taken as meant. Raises `BadStorageUrl`.
+        """
+        parts = urlsplit(url)
+        if parts.scheme == "file" and parts.netloc in {"", "localhost"} and parts.path not in {"", "/"} and not options:
+            root = Path(unquote(parts.path))
+            root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            return cls(LocalStore(root, automatic_cleanup=True), keyring, root=root)
+        if parts.scheme == "s3" and parts.netloc and not parts.query and "@" not in parts.netloc:
+            endpoint = options.get("endpoint") or os.environ.get("AWS_ENDPOINT_URL") or os.environ.get("AWS_ENDPOINT")
+            plain = str(endpoint or "").startswith("http://")
+            client: ClientConfig = {"allow_http": plain, "connect_timeout": "10s", "timeout": "120s"}
+            prefix = unquote(parts.path).strip("/") or None
+            return cls(S3Store(parts.netloc, prefix=prefix, client_options=client, **options), keyring)
+        raise BadStorageUrl(f"{url.rpartition('@')[2]!r} is no file store: give file:///folder or s3://bucket/prefix")
+
+    async def write(
+        self, tenant_id: UUID, key: str, chunks: AsyncIterator[bytes], *, limit: int | None = None
+    ) -> Stored:
+        """Encrypt and store what comes, of any chunking; replaces what lay there once all of it is in.
+
+        Takes a few MiB of memory, however large the file. On any error, and when it is cancelled, nothing of
+        the file remains and what lay there before stays. Raises `TooBig` as soon as more than `limit` bytes
+        came, `StorageFailed`, and whatever `chunks` raises.
+        """
+        path = _path(tenant_id, key)
+        upload = _Upload(self._store, path, key, _PIECE_BYTES if self._root else _S3_PART_BYTES)
+        sealer = FileSealer(self._keyring, tenant_id=tenant_id, name=key)
+        digest, size = hashlib.sha256(), 0
+        try:
+            await upload.feed(sealer.header)
+            async for chunk in chunks:
+                size += len(chunk)
+                if limit is not None and size > limit:
+                    raise TooBig(limit, key)
+                with memoryview(chunk) as view:
+                    for at in range(0, len(view), _PIECE_BYTES):
+                        piece = view[at : at + _PIECE_BYTES]
+                        digest.update(piece)
+                        await upload.feed(sealer.update(piece))
+            await upload.feed(sealer.finish())
+            await upload.finish()
+        except BaseException:
+            await upload.abandon()
+            raise
+        if self._root is not None:
+            with _told(key):
+                await asyncio.to_thread(_sync, self._root / path)
+        return Stored(key, size, digest.hexdigest())
+
+    async def read(self, tenant_id: UUID, key: str, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
+        """The plaintext from byte `start` up to, not including, `end`, in chunks of at most 64 KiB.
+
+        Every chunk is verified before it is given, and a range that reaches the end also verifies that this is
+        the end. A range outside the file is shorter or empty, as with slices. Raises `Missing`, `Tampered`,
+        `StorageFailed`; also after some chunks, if the file is removed, replaced or damaged further on.
+        """
+        path = _path(tenant_id, key)
+        if start < 0 or (end is not None and end < start):
+            raise ValueError(f"bytes {start} to {end} of {key!r} are no range")
+        first = start // SEGMENT_BYTES
+        wanted = self._window if end is None else min(self._window, max(0, -(-end // SEGMENT_BYTES) - first))
+        head, meta = await self._fetch(path, key, 0, HEADER_BYTES if first else sealed_offset(wanted))
+        opener = FileOpener(self._keyring, bytes(head[:HEADER_BYTES]), meta["size"], tenant_id=tenant_id, name=key)
+        stop = opener.size if end is None else min(end, opener.size)
+        final = opener.segments - 1 if end is None or end >= opener.size else (end - 1) // SEGMENT_BYTES
+        number = min(first, opener.segments - 1)
+        window = head[HEADER_BYTES:]
+        while number <= final:
+            if not window:
+                until = sealed_offset(min(number + self._window, final + 1))
+                window, _ = await self._fetch(path, key, sealed_offset(number), until, meta["e_tag"])
+            if not window:
+                raise Tampered(key)
+            for at in range(0, len(window), SEALED_SEGMENT_BYTES):
+                plain = opener.open(number, window[at : at + SEALED_SEGMENT_BYTES])
+                offset = number * SEGMENT_BYTES
+                if piece := plain[max(0, start - offset) : max(0, stop - offset)]:
+                    yield piece
+                number += 1
+            window = window[:0]
+
+    async def read_bytes(self, tenant_id: UUID, key: str, start: int = 0, end: int | None = None) -> bytes:
+        """`read`, in one piece: for files that are known to be small."""
+        return b"".join([chunk async for chunk in self.read(tenant_id, key, start, end)])
+
+    async def copy_to(self, tenant_id: UUID, key: str, file: BinaryIO) -> int:
+        """Write the plaintext to an open file, off the event loop; returns its size in bytes.
+
+        After an error the file holds the beginning: throw it away.
+        """
+        size = 0
+        async for chunk in self.read(tenant_id, key):
+            await asyncio.to_thread(file.write, chunk)
+            size += len(chunk)
+        return size
+
+    async def exists(self, tenant_id: UUID, key: str) -> bool:
+        """Whether something lies under the key; not whether it can be read."""
+        path = _path(tenant_id, key)
+        try:
+            with _told(key):
+                await obstore.head_async(self._store, path)
+        except Missing:
+            return False
+        return True
+
+    async def delete(self, tenant_id: UUID, key: str) -> None:
+        """Remove a file; it is no error if there is none."""
+        path = _path(tenant_id, key)
+        with suppress(Missing), _told(key):
+            await obstore.delete_async(self._store, path)
+
+    async def delete_tenant(self, tenant_id: UUID) -> int:
+        """Remove every file of a tenant, also what broken uploads left; returns how many files there were."""
+        paths = [f"{tenant_id}/{key}" async for key in self.keys(tenant_id)]
+        with suppress(Missing), _told(str(tenant_id)):
+            if self._root is not None:
+                await asyncio.to_thread(shutil.rmtree, self._root / str(tenant_id))
+            else:
+                for at in range(0, len(paths), _BULK):
+                    await obstore.delete_async(self._store, paths[at : at + _BULK])
+        return len(paths)
+
+    async def keys(self, tenant_id: UUID) -> AsyncIterator[str]:
+        """The keys of a tenant's files, in no order that holds."""
+        prefix = f"{tenant_id}/"
+        with _told(prefix):
+            # The type of its other form needs a package that is not installed.
+            async for page in obstore.list(self._store, prefix, chunk_size=500):  # pyright: ignore[reportUnknownMemberType]
+                for meta in page:
+                    yield meta["path"].removeprefix(prefix)
+
+    async def sweep(self, older_than: float = 86_400.0) -> int:
+        """Remove what uploads left that were killed more than `older_than` seconds ago; returns how many.
+
+        Only a folder needs it. In a bucket a lifecycle rule (AbortIncompleteMultipartUpload) does the same.
+        """
+        return 0 if self._root is None else await asyncio.to_thread(_sweep, self._root, time.time() - older_than)
+
+    async def _fetch(
+        self, path: str, key: str, start: int, end: int, version: str | None = None
+    ) -> tuple[memoryview, ObjectMeta]:
+        options: GetOptions = {"range": (start, end)}
+        if version is not None:
+            options["if_match"] = version
+        try:
+            with _told(key):
+                result = await obstore.get_async(self._store, path, options=options)
+                return memoryview(await result.buffer_async()), result.meta
+        except StorageFailed:
+            # A store answers a range outside the object with an error of no particular kind.
+            with _told(key):
+                meta = await obstore.head_async(self._store, path)
+            if meta["size"] < HEADER_BYTES:
+                raise Tampered(key) from None
+            raise
+
+
+class _Upload:
+    """One object on its way into the store, which works on one piece while the next is being sealed.
+
+    The pieces go through a queue to a task of their own. Cancelling obstore's call in the middle would leave
+    the parts of an S3 upload in the bucket, unseen and paid for; an iterator that raises makes it clean up.
+    """
+
+    def __init__(self, store: LocalStore | S3Store, path: str, key: str, part_bytes: int) -> None:
+        self._store, self._path, self._key, self._part_bytes = store, path, key, part_bytes
+        self._piece = bytearray()
+        self._queue: asyncio.Queue[bytes | None] = asyncio.Queue(1)
+        self._abandoned = False
+        self._task: asyncio.Task[None] | None = None
+
+    async def feed(self, data: bytes) -> None:
+        self._piece += data
+        if len(self._piece) > _PIECE_BYTES:
+            if self._task is None:
+                self._task = asyncio.create_task(self._put(self._pieces()))
+            await self._hand_over(bytes(self._piece), self._task)
+            self._piece.clear()
+
+    async def finish(self) -> None:
+        if self._task is None:
+            # The common small file is one request, not the three of an upload in parts.
+            self._task = asyncio.create_task(self._put(bytes(self._piece)))
+        else:
+            await self._hand_over(bytes(self._piece), self._task)
+            await self._hand_over(None, self._task)
+        await asyncio.shield(self._task)
+
+    async def abandon(self) -> None:
+        """Leave nothing behind, unless the store has it whole already."""
+        self._abandoned = True
+        if self._task is None:
+            return
+        while not self._queue.empty():
+            self._queue.get_nowait()
+        self._queue.put_nowait(None)
+        self._task.add_done_callback(lambda task: task.cancelled() or task.exception())
+        await asyncio.wait({self._task}, timeout=_ABANDON_SECONDS)
+        self._task.cancel()
+
+    async def _put(self, what: bytes | AsyncIterator[bytes]) -> None:
+        whole = isinstance(what, bytes)
+        with _told(self._key, reading=False):
+            await obstore.put_async(
+                self._store, self._path, what, use_multipart=not whole, chunk_size=self._part_bytes, max_concurrency=2
+            )
+
+    async def _pieces(self) -> AsyncIterator[bytes]:
+        while (piece := await self._queue.get()) is not None:
+            yield piece
+        if self._abandoned:
+            raise _AbandonedError
+
+    async def _hand_over(self, piece: bytes | None, task: asyncio.Task[None]) -> None:
+        handing = asyncio.create_task(self._queue.put(piece))
+        try:
+            await asyncio.wait({handing, task}, return_when=asyncio.FIRST_COMPLETED)
+            if task.done():
+                await task
+        finally:
+            handing.cancel()
+
+
+class _AbandonedError(Exception):
+    """Tells obstore to clean up; nobody else sees it."""
+
+
+def _path(tenant_id: UUID, key: str) -> str:
+    if len(key) > _KEY_LENGTH or not _KEY.fullmatch(key) or not {".", ".."}.isdisjoint(key.split("/")):
+        raise InvalidKey(key)
+    return f"{tenant_id}/{key}"
+
+
+@contextmanager
+def _told(key: str, *, reading: bool = True) -> Generator[None]:
+    """Say what obstore raises in our words."""
+    try:
+        yield
+    except (FileNotFoundError, PreconditionError) as error:
+        raise (Missing(key) if reading else StorageFailed(key, error)) from error
+    except (BaseError, OSError) as error:
+        raise StorageFailed(key, error) from error
+
+
+def _sync(path: Path) -> None:
+    """Have the disk hold the file and its name before anybody is told that it is stored."""
+    for each in (path, path.parent):
+        handle = os.open(each, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def _sweep(root: Path, before: float) -> int:
+    """Unfinished files are named `<key>#<number>`, which no key can be."""
+    count = 0
+    for path in root.rglob("*#*"):
+        with suppress(FileNotFoundError):
+            if path.is_file() and path.stat().st_mtime < before:
+                path.unlink()
+                count += 1
+    return count

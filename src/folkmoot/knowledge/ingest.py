@@ -1,0 +1,434 @@
+"""Reading one document: bytes to blocks to chunks to vectors, each step a short transaction of its own.
+
+A document is claimed by a lease that the worker renews. If the worker dies the lease runs out and the sweep
+queues the document again; a second worker that gets the same message finds nothing to claim. Chunks are
+replaced by content hash, so a document that is read again keeps the vectors of what did not change.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import tempfile
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, BinaryIO, cast
+from uuid import UUID
+
+import msgspec
+from folkmoot_sdk import Block, DocumentInfo, ParserError, Progress, ProviderError
+from sqlalchemy import bindparam, delete, func, select, text, update
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, insert
+from sqlalchemy.dialects.postgresql import UUID as PG_UUID
+from uuid_utils.compat import uuid7
+
+from folkmoot.ai.runtime import Runtime
+from folkmoot.ai.service import ModelService
+from folkmoot.files.models import File
+from folkmoot.kit.access import Principal
+from folkmoot.kit.app import App
+from folkmoot.kit.log import get_logger
+from folkmoot.kit.storage import Missing
+from folkmoot.kit.work import Work
+from folkmoot.knowledge import chunk
+from folkmoot.knowledge.language import text_search_config
+from folkmoot.knowledge.models import Chunk, ChunkVector, Document, DocumentText
+from folkmoot.knowledge.parse import ParserPool
+from folkmoot.plugins.manager import PluginManager
+
+log = get_logger(__name__)
+
+LEASE = timedelta(seconds=20)
+RENEW_SECONDS = 5.0
+SHOW_SECONDS = 0.5
+"""How often progress is written while it moves."""
+INSERT_BATCH = 500
+EMBED_BATCH = 64
+
+
+@dataclass
+class Reading:
+    """A claimed document, and what was found in it so far."""
+
+    id: UUID
+    tenant_id: UUID
+    space_id: UUID
+    collection_id: UUID
+    name: str
+    size: int
+    attempts: int
+    storage_key: str
+    step: str = "reading"
+    progress: float = 0.0
+    info: DocumentInfo = field(default_factory=DocumentInfo)
+    parser: str = ""
+    media_type: str = ""
+
+    @property
+    def principal(self) -> Principal:
+        return Principal.system(self.tenant_id)
+
+
+class Gone(Exception):
+    """The document was deleted while it was read."""
+
+
+async def ingest(app: App, tenant_id: UUID, document_id: UUID) -> float | None:
+    """Read a document, if it wants reading. Returns seconds to wait before trying again, or None."""
+    reading = await _claim(app, tenant_id, document_id)
+    if reading is None:
+        return None
+    try:
+        async with _lease(app, reading):
+            built = await _read(app, reading)
+            reading.step = "storing"
+            await _store(app, reading, built)
+            reading.step, reading.progress = "embedding", 0.9
+            warning = await _embed(app, reading)
+            await _finish(app, reading, built, warning)
+    except Gone:
+        return None
+    except ParserError as error:
+        return await _fail(app, reading, error.code, str(error), retryable=error.retryable)
+    except Missing:
+        return await _fail(
+            app, reading, "file-missing", "the stored file is gone: delete the document and upload it again"
+        )
+    return None
+
+
+async def _claim(app: App, tenant_id: UUID, document_id: UUID) -> Reading | None:
+    now = datetime.now(UTC)
+    async with app.begin(Principal.system(tenant_id)) as work:
+        document = await work.session.get(Document, document_id, with_for_update=True)
+        if document is None or document.status in ("ready", "failed"):
+            return None
+        if document.status == "processing" and document.lease_until and document.lease_until > now:
+            return None
+        if document.attempts >= app.settings.ingest_attempts:
+            # Each attempt was claimed and none came back to say what went wrong.
+            document.status, document.lease_until = "failed", None
+            document.error_code = "reading-interrupted"
+            document.error_message = (
+                f"reading was interrupted {document.attempts} times: try again, and tell your administrator if it stays"
+            )
+            record(work, "document.failed", document)
+            return None
+        file = await work.session.get_one(File, document.file_id)
+        document.status, document.step, document.progress = "processing", "reading", 0.0
+        document.attempts += 1
+        document.lease_until, document.retry_at = now + LEASE, None
+        record(work, "document.processing", document)
+        return Reading(
+            id=document.id,
+            tenant_id=tenant_id,
+            space_id=document.space_id,
+            collection_id=document.collection_id,
+            name=document.name,
+            size=document.size,
+            attempts=document.attempts,
+            storage_key=file.storage_key,
+        )
+
+
+def record(work: Work, action: str, document: Document) -> None:
+    """The event of a document's new state, with what the WebSocket shows."""
+    work.record(
+        action,
+        "document",
+        document.id,
+        space_id=document.space_id,
+        data={
+            "name": document.name,
+            "collection_id": str(document.collection_id),
+            "status": document.status,
+            "step": document.step,
+            "progress": round(document.progress, 3),
+            "chunk_count": document.chunk_count,
+            "error": document.error_code,
+        },
+    )
+
+
+@asynccontextmanager
+async def _lease(app: App, reading: Reading) -> AsyncIterator[None]:
+    """Keep the claim, and show progress, while the body runs; end the body if the document is gone."""
+    body = asyncio.current_task()
+    lost = False
+
+    async def renew() -> None:
+        nonlocal lost
+        shown, waited = ("reading", 0.0), 0.0
+        while True:
+            await asyncio.sleep(SHOW_SECONDS)
+            waited += SHOW_SECONDS
+            state = (reading.step, round(reading.progress, 2))
+            if state == shown and waited < RENEW_SECONDS:
+                continue
+            async with app.begin(reading.principal) as work:
+                kept = await work.session.execute(
+                    update(Document)
+                    .where(Document.id == reading.id, Document.status == "processing")
+                    .values(
+                        lease_until=datetime.now(UTC) + LEASE,
+                        step=reading.step,
+                        progress=reading.progress,
+                        updated_at=Document.updated_at,
+                    )
+                    .returning(Document)
+                )
+                document = kept.scalar_one_or_none()
+                if document is not None and state != shown:
+                    record(work, "document.progress", document)
+            if document is None and body is not None:
+                lost = True
+                body.cancel()
+                return
+            shown, waited = state, 0.0
+
+    renewing = asyncio.create_task(renew())
+    try:
+        yield
+    except asyncio.CancelledError:
+        if lost:
+            raise Gone from None
+        raise
+    finally:
+        renewing.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await renewing
+
+
+async def _read(app: App, reading: Reading) -> chunk.Document:
+    """Decrypt into a nameless file, find the parser by the bytes, and read in a limited process."""
+    manager, pool = app.part(PluginManager), app.part(ParserPool)
+    with tempfile.TemporaryFile(prefix="folkmoot-") as temporary:
+        file = cast("BinaryIO", temporary)
+        await app.storage.copy_to(reading.tenant_id, reading.storage_key, file)
+        file.seek(0)
+        head = file.read(65536)
+        file.seek(0)
+        spec, reading.media_type = manager.choose_parser(head, reading.name)
+        reading.parser = spec.kind
+        blocks: list[Block] = []
+        async for item in pool.parse(
+            file, name=reading.name, parser_kind=spec.kind, media_type=reading.media_type
+        ):
+            match item:
+                case Block():
+                    blocks.append(item)
+                case DocumentInfo():
+                    reading.info = _merged(reading.info, item)
+                case Progress():
+                    reading.progress = 0.7 * item.done / max(item.total, 1)
+    reading.progress = 0.7
+    # Pure Python over all the text: off the loop, which streams answers meanwhile.
+    return await asyncio.to_thread(chunk.build, blocks)
+
+
+def _merged(before: DocumentInfo, after: DocumentInfo) -> DocumentInfo:
+    return DocumentInfo(
+        page_count=after.page_count if after.page_count is not None else before.page_count,
+        title=after.title or before.title,
+        language=after.language or before.language,
+        warnings=(*before.warnings, *(item for item in after.warnings if item not in before.warnings)),
+    )
+
+
+def _hash(piece: chunk.Chunk) -> str:
+    return hashlib.sha256(f"{piece.context}\x00{piece.text}".encode()).hexdigest()
+
+
+INSERT = text(
+    """
+INSERT INTO chunks (id, tenant_id, collection_id, document_id, ordinal, text, context, page, pages, start, "end",
+                    token_count, content_hash, language, created_at, tsv, term_count)
+SELECT v.id, :tenant, :collection, :document, v.ordinal, v.text, v.context, v.page, v.pages::jsonb, v.start, v."end",
+       v.token_count, v.content_hash, :language, now(), v.tsv,
+       (SELECT coalesce(sum(cardinality(positions)), 0) FROM unnest(v.tsv))
+FROM (
+    SELECT u.*, to_tsvector(CAST(:config AS regconfig), u.context || ' ' || u.text) AS tsv
+    FROM unnest(CAST(:ids AS uuid[]), CAST(:ordinals AS int[]), CAST(:texts AS text[]), CAST(:contexts AS text[]),
+                CAST(:pages_from AS int[]), CAST(:pages AS text[]), CAST(:starts AS int[]), CAST(:ends AS int[]),
+                CAST(:tokens AS int[]), CAST(:hashes AS text[]))
+         AS u(id, ordinal, text, context, page, pages, start, "end", token_count, content_hash)
+) v
+"""
+).bindparams(bindparam("ids", type_=ARRAY(PG_UUID(as_uuid=True))))
+
+
+async def _store(app: App, reading: Reading, built: chunk.Document) -> None:
+    """Replace text and chunks in one transaction; a chunk whose words did not change keeps its row."""
+    language = reading.info.language or ""
+    async with app.begin(reading.principal) as work:
+        session = work.session
+        if await session.get(Document, reading.id, with_for_update=True) is None:
+            raise Gone
+        anchors = [msgspec.to_builtins(anchor) for anchor in built.anchors]
+        values = {"text": built.text, "anchors": anchors}
+        await session.execute(
+            insert(DocumentText)
+            .values(id=uuid7(), tenant_id=reading.tenant_id, document_id=reading.id, **values)
+            .on_conflict_do_update(index_elements=[DocumentText.document_id], set_=values)
+        )
+        known: dict[str, list[UUID]] = defaultdict(list)
+        for row_id, content_hash in await session.execute(
+            select(Chunk.id, Chunk.content_hash).where(Chunk.document_id == reading.id, Chunk.language == language)
+        ):
+            known[content_hash].append(row_id)
+        fresh: list[tuple[chunk.Chunk, str]] = []
+        moved: list[dict[str, Any]] = []
+        for piece in built.chunks:
+            content_hash = _hash(piece)
+            if known[content_hash]:
+                moved.append({"b_id": known[content_hash].pop(), **_place(piece, built.anchors)})
+            else:
+                fresh.append((piece, content_hash))
+        kept = [row["b_id"] for row in moved]
+        await session.execute(delete(Chunk).where(Chunk.document_id == reading.id, Chunk.id.not_in(kept)))
+        if moved:
+            places = {name: bindparam(name) for name in ("ordinal", "page", "start", "end")}
+            places["pages"] = bindparam("pages", type_=JSONB)
+            await (await session.connection()).execute(
+                update(Chunk.__table__).where(Chunk.__table__.c.id == bindparam("b_id")).values(**places), moved
+            )
+        for start in range(0, len(fresh), INSERT_BATCH):
+            batch = fresh[start : start + INSERT_BATCH]
+            await session.execute(INSERT, _columns(reading, language, batch, built.anchors))
+        terms = await session.scalar(
+            select(func.coalesce(func.sum(Chunk.term_count), 0)).where(Chunk.document_id == reading.id)
+        )
+        await session.execute(
+            update(Document)
+            .where(Document.id == reading.id)
+            .values(chunk_count=len(built.chunks), term_count=terms, language=language)
+        )
+
+
+def _further_pages(piece: chunk.Chunk, anchors: Sequence[chunk.Anchor]) -> list[list[int]]:
+    """`[start, page]` where a chunk runs onto a further page."""
+    pages: list[list[int]] = []
+    page = piece.page
+    first = bisect_right(anchors, piece.start, key=lambda anchor: anchor.start)
+    for anchor in anchors[first:]:
+        if anchor.start >= piece.end:
+            break
+        if anchor.page is not None and anchor.page != page:
+            page = anchor.page
+            pages.append([anchor.start, page])
+    return pages
+
+
+def _place(piece: chunk.Chunk, anchors: Sequence[chunk.Anchor]) -> dict[str, Any]:
+    return {
+        "ordinal": piece.ordinal,
+        "page": piece.page,
+        "pages": _further_pages(piece, anchors),
+        "start": piece.start,
+        "end": piece.end,
+    }
+
+
+def _columns(
+    reading: Reading, language: str, batch: Sequence[tuple[chunk.Chunk, str]], anchors: Sequence[chunk.Anchor]
+) -> dict[str, Any]:
+    pieces = [piece for piece, _ in batch]
+    return {
+        "tenant": reading.tenant_id,
+        "collection": reading.collection_id,
+        "document": reading.id,
+        "language": language,
+        "config": text_search_config(language),
+        "ids": [uuid7() for _ in batch],
+        "ordinals": [piece.ordinal for piece in pieces],
+        "texts": [piece.text for piece in pieces],
+        "contexts": [piece.context for piece in pieces],
+        "pages_from": [piece.page for piece in pieces],
+        "pages": [msgspec.json.encode(_further_pages(piece, anchors)).decode() for piece in pieces],
+        "starts": [piece.start for piece in pieces],
+        "ends": [piece.end for piece in pieces],
+        "tokens": [piece.token_count for piece in pieces],
+        "hashes": [content_hash for _, content_hash in batch],
+    }
+
+
+async def _embed(app: App, reading: Reading) -> str | None:
+    """Give every chunk its vector, if there is an embedding model. Returns a warning if that did not work."""
+    async with app.begin(reading.principal) as work:
+        found = await ModelService(work).default("embedding")
+    if found is None:
+        return None
+    runtime = app.part(Runtime)
+    try:
+        model = await runtime.open(*found)
+        while True:
+            async with app.begin(reading.principal) as work:
+                have = select(ChunkVector.chunk_id).where(ChunkVector.model_id == model.id)
+                query = select(Chunk.id, Chunk.context, Chunk.text).where(Chunk.document_id == reading.id)
+                rows = (
+                    await work.session.execute(
+                        query.where(Chunk.id.not_in(have)).order_by(Chunk.ordinal).limit(EMBED_BATCH)
+                    )
+                ).all()
+            if not rows:
+                return None
+            vectors = await runtime.embed(model, [f"{context}\n{body}".strip() for _, context, body in rows])
+            async with app.begin(reading.principal) as work:
+                await work.session.execute(
+                    insert(ChunkVector)
+                    .values(
+                        [
+                            {
+                                "id": uuid7(),
+                                "tenant_id": reading.tenant_id,
+                                "chunk_id": row[0],
+                                "collection_id": reading.collection_id,
+                                "model_id": model.id,
+                                "embedding": vector,
+                            }
+                            for row, vector in zip(rows, vectors, strict=True)
+                        ]
+                    )
+                    .on_conflict_do_nothing()
+                )
+            reading.progress = min(0.99, reading.progress + 0.01)
+    except ProviderError as error:
+        log.warning("document.not_embedded", document=str(reading.id), error=str(error))
+        return f"found by its words only, because the embedding model failed ({error}): read it again later"
+
+
+async def _finish(app: App, reading: Reading, built: chunk.Document, warning: str | None) -> None:
+    warnings = [*reading.info.warnings, *([warning] if warning else [])]
+    if not built.chunks:
+        warnings.append("no text was found in this file")
+    async with app.begin(reading.principal) as work:
+        document = await work.session.get(Document, reading.id, with_for_update=True)
+        if document is None:
+            raise Gone
+        document.status, document.step, document.progress = "ready", "", 1.0
+        document.lease_until = document.error_code = document.error_message = None
+        document.media_type, document.parser = reading.media_type, reading.parser
+        document.page_count, document.warnings = reading.info.page_count, warnings
+        record(work, "document.ready", document)
+
+
+async def _fail(app: App, reading: Reading, code: str, message: str, *, retryable: bool = False) -> float | None:
+    """Store why it failed; with a time to try again if that may help."""
+    again = retryable and reading.attempts < app.settings.ingest_attempts
+    pause = 2.0 ** min(reading.attempts, 8)
+    async with app.begin(reading.principal) as work:
+        document = await work.session.get(Document, reading.id, with_for_update=True)
+        if document is None:
+            return None
+        document.status = "queued" if again else "failed"
+        document.step, document.lease_until = "", None
+        document.media_type = reading.media_type or document.media_type
+        document.error_code, document.error_message = code, message
+        document.retry_at = datetime.now(UTC) + timedelta(seconds=pause) if again else None
+        record(work, "document.failed", document)
+    return pause if again else None

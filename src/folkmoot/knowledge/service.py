@@ -1,0 +1,211 @@
+"""Collections and documents."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from advanced_alchemy.repository import SQLAlchemyAsyncRepository
+from sqlalchemy import delete, select
+
+from folkmoot.files.models import File
+from folkmoot.kit.access import Access
+from folkmoot.kit.errors import Conflict, NotFound
+from folkmoot.kit.paging import check_match, page
+from folkmoot.kit.jobs import Task
+from folkmoot.kit.structs import patch
+from folkmoot.kit.work import Work
+from folkmoot.knowledge.models import Chunk, Collection, Document, DocumentText
+from folkmoot.knowledge.schemas import CollectionCreate, CollectionUpdate
+from folkmoot.spaces.service import SpaceService
+
+
+class _Collections(SQLAlchemyAsyncRepository[Collection]):
+    model_type = Collection
+
+
+class _Documents(SQLAlchemyAsyncRepository[Document]):
+    model_type = Document
+
+
+class CollectionService:
+    """Use cases around collections."""
+
+    def __init__(self, work: Work) -> None:
+        self._work = work
+        self._collections = _Collections(session=work.session)
+        self._spaces = SpaceService(work)
+
+    async def get(self, collection_id: UUID, access: Access) -> Collection:
+        """Raises `NotFound`, or `Forbidden` for a member of the space who may not do this."""
+        found = select(Collection).where(
+            Collection.id == collection_id, Collection.space_id.in_(self._spaces.mine())
+        )
+        collection = await self._work.session.scalar(found)
+        if collection is None:
+            raise NotFound("there is no such collection, or you are not in its space")
+        if access is not Access.READ:
+            await self._spaces.get(collection.space_id, access)
+        return collection
+
+    async def check_in_space(self, collection_ids: Sequence[UUID], space_id: UUID) -> None:
+        """Raises `NotFound` unless all of these collections lie in the space."""
+        wanted = set(collection_ids)
+        if not wanted:
+            return
+        query = select(Collection.id).where(Collection.id.in_(wanted), Collection.space_id == space_id)
+        if missing := wanted - set((await self._work.session.scalars(query)).all()):
+            raise NotFound(f"there is no collection {min(missing)} in this space")
+
+    async def page(self, space_id: UUID, limit: int, cursor: str | None) -> tuple[Sequence[Collection], str | None]:
+        """The collections of a space, newest first."""
+        await self._spaces.get(space_id, Access.READ)
+        query = select(Collection).where(Collection.space_id == space_id)
+        return await page(self._work.session, query, by=Collection.id, limit=limit, cursor=cursor)
+
+    async def create(self, space_id: UUID, data: CollectionCreate) -> Collection:
+        await self._spaces.get(space_id, Access.EDIT)
+        collection = await self._collections.add(
+            Collection(
+                tenant_id=self._work.principal.tenant, space_id=space_id, name=data.name, description=data.description
+            )
+        )
+        self._work.record(
+            "collection.created", "collection", collection.id, space_id=space_id, data={"name": data.name}
+        )
+        return collection
+
+    async def update(self, collection_id: UUID, data: CollectionUpdate, if_match: str | None) -> Collection:
+        """Raises `Stale` if `if_match` is of an older revision."""
+        collection = await self.get(collection_id, Access.EDIT)
+        check_match(if_match, collection.revision)
+        if changed := patch(collection, data):
+            await self._work.session.flush()
+            self._work.record(
+                "collection.updated",
+                "collection",
+                collection.id,
+                space_id=collection.space_id,
+                data={"fields": changed},
+            )
+        return collection
+
+    async def delete(self, collection_id: UUID) -> None:
+        """Delete a collection with its documents. Their files are removed by the sweep."""
+        collection = await self.get(collection_id, Access.EDIT)
+        self._work.record("collection.deleted", "collection", collection.id, space_id=collection.space_id)
+        await self._work.session.execute(delete(Collection).where(Collection.id == collection.id))
+
+
+class DocumentService:
+    """Use cases around documents. `ingest` is the task that reads one; handed in, since tasks stand above."""
+
+    def __init__(self, work: Work, ingest: Task | None = None) -> None:
+        self._work = work
+        self._documents = _Documents(session=work.session)
+        self._collections = CollectionService(work)
+        self._ingest = ingest
+
+    async def get(self, document_id: UUID, access: Access) -> Document:
+        """Raises `NotFound`, or `Forbidden` for a member of the space who may not do this."""
+        spaces = SpaceService(self._work)
+        found = select(Document).where(Document.id == document_id, Document.space_id.in_(spaces.mine()))
+        document = await self._work.session.scalar(found)
+        if document is None:
+            raise NotFound("there is no such document, or you are not in its space")
+        if access is not Access.READ:
+            await spaces.get(document.space_id, access)
+        return document
+
+    async def page(
+        self, collection_id: UUID, limit: int, cursor: str | None
+    ) -> tuple[Sequence[Document], str | None]:
+        """The documents of a collection, newest first."""
+        await self._collections.get(collection_id, Access.READ)
+        query = select(Document).where(Document.collection_id == collection_id)
+        return await page(self._work.session, query, by=Document.id, limit=limit, cursor=cursor)
+
+    async def add(self, collection: Collection, file: File, media_type: str) -> Document:
+        """Queue a stored file for reading. The same bytes under the same name are the same document."""
+        same = select(Document).where(
+            Document.collection_id == collection.id,
+            Document.content_hash == file.sha256,
+            Document.name == file.name,
+        )
+        if (known := await self._work.session.scalar(same.limit(1))) is not None:
+            return known
+        document = await self._documents.add(
+            Document(
+                tenant_id=self._work.principal.tenant,
+                collection_id=collection.id,
+                space_id=collection.space_id,
+                file_id=file.id,
+                name=file.name,
+                media_type=media_type[:200],
+                size=file.size,
+                content_hash=file.sha256,
+            )
+        )
+        self._record("document.queued", document)
+        self._enqueue(document)
+        return document
+
+    async def retry(self, document_id: UUID) -> Document:
+        """Read a document again. Raises `Conflict` while it is being read."""
+        document = await self.get(document_id, Access.EDIT)
+        if document.status == "processing":
+            raise Conflict("this document is being read: wait until that has ended", code="already-processing")
+        document.status, document.step, document.progress, document.attempts = "queued", "", 0.0, 0
+        document.error_code = document.error_message = document.retry_at = None
+        self._record("document.queued", document)
+        self._enqueue(document)
+        return document
+
+    async def delete(self, document_id: UUID) -> File:
+        """Delete a document with its text and chunks; returns its file, for the caller to remove."""
+        document = await self.get(document_id, Access.EDIT)
+        file = await self._work.session.get_one(File, document.file_id)
+        self._record("document.deleted", document)
+        await self._work.session.execute(delete(Document).where(Document.id == document.id))
+        return file
+
+    async def text(self, document_id: UUID) -> DocumentText:
+        """The extracted text. Raises `NotFound`, or `Conflict` while there is none."""
+        document = await self.get(document_id, Access.READ)
+        found = await self._work.session.scalar(
+            select(DocumentText).where(DocumentText.document_id == document.id)
+        )
+        if found is None:
+            raise Conflict(f"{document.name} has no text yet: its status is {document.status}", code="not-ready")
+        return found
+
+    async def chunks(self, document_id: UUID, limit: int, cursor: str | None) -> tuple[Sequence[Chunk], str | None]:
+        """The chunks of a document, in its order."""
+        document = await self.get(document_id, Access.READ)
+        after = int(cursor) if cursor and cursor.isdecimal() else -1
+        query = (
+            select(Chunk)
+            .where(Chunk.document_id == document.id, Chunk.ordinal > after)
+            .order_by(Chunk.ordinal)
+            .limit(limit + 1)
+        )
+        rows = (await self._work.session.scalars(query)).all()
+        return rows[:limit], str(rows[limit - 1].ordinal) if len(rows) > limit else None
+
+    async def file(self, document_id: UUID) -> tuple[Document, File]:
+        """A document and the row of its original."""
+        document = await self.get(document_id, Access.READ)
+        return document, await self._work.session.get_one(File, document.file_id)
+
+    def _enqueue(self, document: Document) -> None:
+        if self._ingest is not None:
+            self._work.enqueue(self._ingest, tenant_id=document.tenant_id, document_id=document.id)
+
+    def _record(self, action: str, document: Document) -> None:
+        self._work.record(
+            action,
+            "document",
+            document.id,
+            space_id=document.space_id,
+            data={"name": document.name, "collection_id": str(document.collection_id)},
+        )

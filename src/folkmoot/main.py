@@ -1,0 +1,208 @@
+"""The service: the list of domains, and what stands around them. Read this first."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import secrets
+from collections.abc import AsyncIterator
+from typing import Any, cast
+
+import structlog
+from litestar import Litestar, Request, Response, Router, get
+from litestar.config.app import AppConfig
+from litestar.connection import ASGIConnection
+from litestar.datastructures import State
+from litestar.di import NamedDependency, Provide
+from litestar.enums import MediaType
+from litestar.exceptions import HTTPException, ValidationException
+from litestar.handlers import BaseRouteHandler
+from litestar.openapi import OpenAPIConfig, ResponseSpec
+from litestar.plugins import InitPlugin
+from litestar.plugins.prometheus import PrometheusConfig, PrometheusController
+from litestar.static_files import create_static_files_router
+from litestar.types import ASGIApp, Message, Receive, Scope, Send
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+
+from folkmoot.ai.routes import ModelController
+from folkmoot.assemble import assemble
+from folkmoot.assistants.routes import AssistantController
+from folkmoot.audit.routes import FeedController
+from folkmoot.conversations.routes import ConversationController, MessageController
+from folkmoot.identity.routes import AuthController, MeController
+from folkmoot.identity.sign_in import SignIn
+from folkmoot.kit import http
+from folkmoot.kit.access import Permission
+from folkmoot.kit.app import App
+from folkmoot.kit.errors import AppError, NotAvailable, NotSignedIn
+from folkmoot.kit.idempotency import before_request, before_send
+from folkmoot.kit.openapi import BrowsePlugin, DocumentPlugin, assets
+from folkmoot.kit.work import Caller, caller
+from folkmoot.knowledge.routes import CollectionController, DocumentController
+from folkmoot.plugins.routes import PluginController
+from folkmoot.settings import Settings
+from folkmoot.spaces.routes import SpaceController
+
+DOMAINS = (
+    AuthController,
+    MeController,
+    SpaceController,
+    AssistantController,
+    CollectionController,
+    DocumentController,
+    ConversationController,
+    MessageController,
+    ModelController,
+    PluginController,
+    FeedController,
+)
+DESCRIPTION = """\
+Ask your own documents, get cited answers. Errors are `application/problem+json` (RFC 9457) with a stable \
+`code`. Lists give `next_cursor` to go on from. `Idempotency-Key` makes a repeated POST harmless."""
+VERSION = "0.1.0"
+
+
+def create_app(settings: Settings) -> Litestar:
+    """The ASGI application; its engines are opened by its lifespan."""
+
+    @contextlib.asynccontextmanager
+    async def lifespan(litestar: Litestar) -> AsyncIterator[None]:
+        async with assemble(settings) as app:
+            litestar.state.app = app
+            yield
+
+    public = Router(
+        path="/",
+        opt=http.PUBLIC,
+        include_in_schema=False,
+        route_handlers=[live, ready, Metrics, create_static_files_router(path="/api/assets", directories=[assets()])],
+    )
+    return Litestar(
+        route_handlers=[Router(path="/api/v1", route_handlers=list(DOMAINS)), public],
+        lifespan=[lifespan],
+        guards=[guard],
+        middleware=[request_context, PrometheusConfig(app_name="folkmoot", prefix="folkmoot", group_path=True).middleware],
+        dependencies={"work": Provide(http.provide_work), "app": Provide(http.provide_app)},
+        exception_handlers={
+            AppError: http.on_app_error,
+            ValidationException: http.on_validation,
+            HTTPException: http.on_http_exception,
+            DBAPIError: http.on_database_error,
+            Exception: http.on_crash,
+        },
+        responses={400: ResponseSpec(http.Problem, media_type="application/problem+json", generate_examples=False)},
+        before_request=before_request,
+        before_send=[before_send],
+        request_max_body_size=settings.max_body_bytes,
+        openapi_config=OpenAPIConfig(
+            title="Folkmoot",
+            version=VERSION,
+            description=DESCRIPTION,
+            path="/api",
+            render_plugins=[DocumentPlugin(), BrowsePlugin()],
+            use_handler_docstrings=True,
+            openapi_router=Router(path="/api", route_handlers=[], include_in_schema=False, opt=http.PUBLIC),
+            security=[{"token": []}],
+        ),
+        state=State({"authenticate": authenticate}),
+        plugins=[_NoDefaultLogging()],
+    )
+
+
+class _NoDefaultLogging(InitPlugin):
+    """Ours is set up by the process, once."""
+
+    def on_app_init(self, app_config: AppConfig) -> AppConfig:
+        app_config.logging_config = None
+        return app_config
+
+
+async def authenticate(connection: ASGIConnection[Any, Any, Any, Any]) -> None:
+    """Put the principal of the bearer token into the scope. Raises `NotSignedIn`."""
+    scheme, _, token = connection.headers.get("authorization", "").partition(" ")
+    if not token and connection.scope["type"] == "websocket":
+        offered = cast("list[str]", connection.scope.get("subprotocols", []))
+        found = next((item for item in offered if item.startswith("bearer.")), "")
+        scheme, token = "bearer", found.removeprefix("bearer.")
+    if scheme.lower() != "bearer" or not token:
+        raise NotSignedIn("send `Authorization: Bearer <access token>`: `POST /api/v1/auth/login` gives one")
+    app: App = connection.app.state.app
+    principal = await SignIn(app).authenticate(token.strip())
+    cast("dict[str, Any]", connection.scope)["principal"] = principal
+
+
+async def guard(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
+    """Runs before anything reads the body: nobody without a token makes us parse one."""
+    opt = handler.opt
+    if opt.get("public"):
+        return
+    await authenticate(connection)
+    http.authorise(cast("dict[str, Any]", connection.scope)["principal"], opt)
+
+
+REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+def request_context(inner: ASGIApp) -> ASGIApp:
+    """Give the request its id, for the answer, the log and the events."""
+
+    async def middleware(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in ("http", "websocket"):
+            await inner(scope, receive, send)
+            return
+        headers = dict(scope["headers"])
+        given = headers.get(b"x-request-id", b"").decode("latin-1")
+        request_id = given if REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+        client = scope.get("client")
+        agent = headers.get(b"user-agent", b"").decode("latin-1")
+        token = caller.set(Caller(request_id, client[0] if client else "", agent))
+        structlog.contextvars.bind_contextvars(request_id=request_id)
+
+        async def answer(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [
+                    *message["headers"],
+                    (b"x-request-id", request_id.encode()),
+                    (b"x-content-type-options", b"nosniff"),
+                    (b"referrer-policy", b"no-referrer"),
+                ]
+            await send(message)
+
+        try:
+            await inner(scope, receive, answer)
+        finally:
+            structlog.contextvars.unbind_contextvars("request_id")
+            caller.reset(token)
+
+    return middleware
+
+
+@get("/health/live", operation_id="live", summary="Is the process alive", media_type=MediaType.JSON)
+async def live() -> dict[str, str]:
+    return {"status": "alive"}
+
+
+@get("/health/ready", operation_id="ready", summary="Can it serve", media_type=MediaType.JSON)
+async def ready(app: NamedDependency[App]) -> dict[str, str]:
+    """Whether PostgreSQL, Redis and a worker answer."""
+    try:
+        async with app.sessions.engine.connect() as connection:
+            await connection.execute(text("SELECT 1"))
+    except (OSError, DBAPIError) as error:
+        raise NotAvailable("PostgreSQL does not answer") from error
+    try:
+        worker = await app.redis.exists("folkmoot:worker:alive")
+    except Exception as error:
+        raise NotAvailable("Redis does not answer") from error
+    if not worker:
+        raise NotAvailable("no worker runs: questions and documents would wait")
+    return {"status": "ready"}
+
+
+class Metrics(PrometheusController):
+    """`/metrics`, for Prometheus. It has counts and times, nothing of any tenant."""
+
+    openmetrics_format = True
+
+

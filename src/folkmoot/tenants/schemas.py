@@ -1,0 +1,12 @@
+"""What a tenant looks like from outside."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from folkmoot.kit.structs import Struct
+
+
+class TenantOut(Struct):
+    id: UUID
+    name: str

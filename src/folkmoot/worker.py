@@ -1,0 +1,130 @@
+"""The worker: lanes of tasks, the sweep, and the list of task modules."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from uuid import UUID
+
+from redis.exceptions import RedisError
+from sqlalchemy.exc import DBAPIError
+from taskiq.api import run_receiver_task
+
+from folkmoot.assemble import assemble
+from folkmoot.conversations import tasks as _conversations
+from folkmoot.conversations.answer import Running
+from folkmoot.conversations.service import STOP_CHANNEL
+from folkmoot.kit.access import Principal
+from folkmoot.kit.app import App
+from folkmoot.kit.jobs import RUNNING, SWEEPS, bind
+from folkmoot.kit.log import get_logger
+from folkmoot.knowledge import tasks as _knowledge
+from folkmoot.knowledge.parse import ParserPool
+from folkmoot.settings import Settings
+from folkmoot.tenants.service import TenantService
+
+# Importing them is what registers their tasks and sweeps.
+TASK_MODULES = (_knowledge, _conversations)
+log = get_logger(__name__)
+
+ALIVE_KEY = "folkmoot:worker:alive"
+ALIVE_SECONDS = 15
+SWEEP_SECONDS = 5.0
+DELAYED_SECONDS = 0.5
+LEAVE_SECONDS = 6.0
+"""How long running tasks may take to put their rows in order when the worker goes down."""
+
+
+@asynccontextmanager
+async def working(app: App) -> AsyncIterator[None]:
+    """Do the work of the lanes in the settings while the body runs."""
+    settings = app.settings
+    pool = ParserPool(
+        max_processes=settings.ingest_slots,
+        memory=settings.parser_memory_bytes,
+        seconds=settings.parser_seconds,
+        plugins_allow=settings.plugins,
+    )
+    app.add(pool)
+    app.add(Running())
+    jobs = app.sessions.jobs
+    bind(jobs, app, settings.lanes)
+    slots = {"chat": settings.chat_slots, "ingest": settings.ingest_slots, "maintenance": 4}
+    loops: list[asyncio.Task[None]] = [
+        asyncio.create_task(
+            run_receiver_task(jobs.brokers[lane], max_async_tasks=slots[lane], validate_params=False, sync_workers=1)
+        )
+        for lane in settings.lanes
+    ]
+    loops.append(asyncio.create_task(_again(lambda: _alive(app), ALIVE_SECONDS / 3)))
+    loops.append(asyncio.create_task(_again(lambda: _delayed(app), DELAYED_SECONDS)))
+    if "chat" in settings.lanes:
+        loops.append(asyncio.create_task(_again(lambda: _hear_stops(app), 1.0)))
+    if "maintenance" in settings.lanes:
+        loops.append(asyncio.create_task(_again(lambda: sweep(app), SWEEP_SECONDS)))
+    try:
+        yield
+    finally:
+        for loop in loops:
+            loop.cancel()
+        await asyncio.gather(*loops, return_exceptions=True)
+        for running in list(RUNNING):
+            running.cancel()
+        if RUNNING:
+            await asyncio.wait(list(RUNNING), timeout=LEAVE_SECONDS)
+        await pool.close()
+
+
+async def _again(step: Callable[[], Awaitable[object]], seconds: float) -> None:
+    while True:
+        try:
+            await step()
+        except (RedisError, DBAPIError, OSError) as error:
+            log.warning("worker.step_failed", error=repr(error))
+        except Exception:
+            log.exception("worker.step_crashed")
+        await asyncio.sleep(seconds)
+
+
+async def _alive(app: App) -> None:
+    await app.redis.set(ALIVE_KEY, str(os.getpid()), ex=ALIVE_SECONDS)
+
+
+async def _delayed(app: App) -> None:
+    await app.sessions.jobs.send_due()
+
+
+async def _hear_stops(app: App) -> None:
+    async with app.redis.pubsub() as heard:
+        await heard.subscribe(STOP_CHANNEL)
+        async for message in heard.listen():
+            if message["type"] == "message":
+                app.part(Running).stop(UUID(message["data"].decode()))
+
+
+async def sweep(app: App) -> None:
+    """Let every domain look for what a crash left, tenant by tenant; one worker at a time does it."""
+    if not await app.redis.set("folkmoot:sweep", str(os.getpid()), nx=True, ex=int(SWEEP_SECONDS)):
+        return
+    async with app.begin(Principal.platform()) as work:
+        tenants = [tenant.id for tenant in await TenantService(work).list_all()]
+    for tenant_id in tenants:
+        for find in SWEEPS:
+            await find(app, tenant_id)
+
+
+async def run(settings: Settings) -> None:
+    """Work until SIGTERM or SIGINT."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        with contextlib.suppress(NotImplementedError):
+            loop.add_signal_handler(number, stop.set)
+    async with assemble(settings) as app, working(app):
+        log.info("worker.ready", lanes=list(settings.lanes))
+        await stop.wait()
+        log.info("worker.leaving", running=len(RUNNING))
