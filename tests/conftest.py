@@ -25,12 +25,14 @@ from folkmoot.assemble import assemble
 from folkmoot.embedded import Engines
 from folkmoot.identity import passwords
 from folkmoot.kit.db import make_engine
+from folkmoot.kit.log import configure
 from folkmoot.main import create_app
 from folkmoot.settings import Settings
 from folkmoot.worker import working
 from tests.support.people import Tenancy
 
 passwords.ROUNDS = 4
+configure("warning", "text")
 _engines: Engines | None = None
 
 
@@ -60,9 +62,8 @@ def pytest_unconfigure(config):
 
 
 def with_database(url: str, name: str) -> str:
-    head, _, tail = url.partition("/folkmoot")
-    assert tail or url.endswith("/folkmoot"), "the database is not called folkmoot"
-    return f"{head}/{name}{tail}"
+    assert "/folkmoot?" in url, "the database is not called folkmoot"
+    return url.replace("/folkmoot?", f"/{name}?")
 
 
 @pytest.fixture(scope="session")

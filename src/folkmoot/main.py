@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from typing import Any, cast
 
 import structlog
-from litestar import Litestar, Request, Response, Router, get
+from litestar import Litestar, Router, get
 from litestar.config.app import AppConfig
 from litestar.connection import ASGIConnection
 from litestar.datastructures import State
@@ -17,7 +17,7 @@ from litestar.di import NamedDependency, Provide
 from litestar.enums import MediaType
 from litestar.exceptions import HTTPException, ValidationException
 from litestar.handlers import BaseRouteHandler
-from litestar.openapi import OpenAPIConfig, ResponseSpec
+from litestar.openapi import OpenAPIConfig
 from litestar.plugins import InitPlugin
 from litestar.plugins.prometheus import PrometheusConfig, PrometheusController
 from litestar.static_files import create_static_files_router
@@ -33,7 +33,6 @@ from folkmoot.conversations.routes import ConversationController, MessageControl
 from folkmoot.identity.routes import AuthController, MeController
 from folkmoot.identity.sign_in import SignIn
 from folkmoot.kit import http
-from folkmoot.kit.access import Permission
 from folkmoot.kit.app import App
 from folkmoot.kit.errors import AppError, NotAvailable, NotSignedIn
 from folkmoot.kit.idempotency import before_request, before_send
@@ -78,11 +77,11 @@ def create_app(settings: Settings) -> Litestar:
         include_in_schema=False,
         route_handlers=[live, ready, Metrics, create_static_files_router(path="/api/assets", directories=[assets()])],
     )
-    return Litestar(
+    service = Litestar(
         route_handlers=[Router(path="/api/v1", route_handlers=list(DOMAINS)), public],
         lifespan=[lifespan],
         guards=[guard],
-        middleware=[request_context, PrometheusConfig(app_name="folkmoot", prefix="folkmoot", group_path=True).middleware],
+        middleware=[PrometheusConfig(app_name="folkmoot", prefix="folkmoot", group_path=True).middleware],
         dependencies={"work": Provide(http.provide_work), "app": Provide(http.provide_app)},
         exception_handlers={
             AppError: http.on_app_error,
@@ -91,7 +90,6 @@ def create_app(settings: Settings) -> Litestar:
             DBAPIError: http.on_database_error,
             Exception: http.on_crash,
         },
-        responses={400: ResponseSpec(http.Problem, media_type="application/problem+json", generate_examples=False)},
         before_request=before_request,
         before_send=[before_send],
         request_max_body_size=settings.max_body_bytes,
@@ -108,6 +106,9 @@ def create_app(settings: Settings) -> Litestar:
         state=State({"authenticate": authenticate}),
         plugins=[_NoDefaultLogging()],
     )
+    # Around the router as well: an address that leads nowhere has a request id too.
+    service.asgi_handler = request_context(service.asgi_handler)
+    return service
 
 
 class _NoDefaultLogging(InitPlugin):
@@ -144,12 +145,12 @@ async def guard(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRou
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
-def request_context(inner: ASGIApp) -> ASGIApp:
+def request_context(app: ASGIApp) -> ASGIApp:
     """Give the request its id, for the answer, the log and the events."""
 
     async def middleware(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
-            await inner(scope, receive, send)
+            await app(scope, receive, send)
             return
         headers = dict(scope["headers"])
         given = headers.get(b"x-request-id", b"").decode("latin-1")
@@ -170,7 +171,7 @@ def request_context(inner: ASGIApp) -> ASGIApp:
             await send(message)
 
         try:
-            await inner(scope, receive, answer)
+            await app(scope, receive, answer)
         finally:
             structlog.contextvars.unbind_contextvars("request_id")
             caller.reset(token)

@@ -24,6 +24,7 @@ from folkmoot.kit.jobs import RUNNING, SWEEPS, bind
 from folkmoot.kit.log import get_logger
 from folkmoot.knowledge import tasks as _knowledge
 from folkmoot.knowledge.parse import ParserPool
+from folkmoot.plugins.manager import PluginManager
 from folkmoot.settings import Settings
 from folkmoot.tenants.service import TenantService
 
@@ -44,10 +45,10 @@ async def working(app: App) -> AsyncIterator[None]:
     """Do the work of the lanes in the settings while the body runs."""
     settings = app.settings
     pool = ParserPool(
+        app.part(PluginManager),
         max_processes=settings.ingest_slots,
         memory=settings.parser_memory_bytes,
         seconds=settings.parser_seconds,
-        plugins_allow=settings.plugins,
     )
     app.add(pool)
     app.add(Running())
@@ -115,6 +116,7 @@ async def sweep(app: App) -> None:
     for tenant_id in tenants:
         for find in SWEEPS:
             await find(app, tenant_id)
+    await app.storage.sweep()
 
 
 async def run(settings: Settings) -> None:

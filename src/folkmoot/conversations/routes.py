@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import aclosing
-from typing import Annotated, Any
+from typing import Annotated, Any, cast, get_args
 from uuid import UUID
 
 import msgspec
@@ -12,6 +12,7 @@ from litestar import Controller, Request, Response, delete, get, post
 from litestar.datastructures import State
 from litestar.di import NamedDependency
 from litestar.openapi.datastructures import ResponseSpec
+from litestar.openapi.spec import OpenAPIMediaType, OpenAPIResponse, Operation, Reference, Schema
 from litestar.params import FromPath, HeaderParameter, JSONBody
 from litestar.response import Stream
 
@@ -50,6 +51,17 @@ EVENTS = ResponseSpec(
     generate_examples=False,
     description="The events of the answer; `event` stands in the event's name, the rest in its data.",
 )
+
+
+class AskOperation(Operation):
+    """Asking answers in two forms, by the `Accept` header; Litestar knows the JSON one from the annotation."""
+
+    def __post_init__(self) -> None:
+        schemas = [Reference(ref=f"#/components/schemas/{kind.__name__}") for kind in get_args(AnswerEvent)]
+        for status, response in (self.responses or {}).items():
+            if status == "201" and isinstance(response, OpenAPIResponse) and response.content is not None:
+                events = OpenAPIMediaType(schema=Schema(one_of=schemas))
+                response.content = {**response.content, "text/event-stream": events}
 
 
 class ConversationController(Controller):
@@ -107,7 +119,7 @@ class ConversationController(Controller):
         "/conversations/{conversation_id:uuid}/messages",
         operation_id="ask",
         summary="Ask",
-        responses={201: EVENTS},
+        operation_class=AskOperation,
         opt={"idempotent": True},
     )
     async def ask(
@@ -117,7 +129,7 @@ class ConversationController(Controller):
         conversation_id: FromPath[UUID],
         data: JSONBody[Ask],
         idempotency_key: IdempotencyKey = None,
-    ) -> Response[Any]:
+    ) -> Response[MessageOut]:
         """With `Accept: text/event-stream` the answer streams; else the call waits and returns it finished.
 
         A client that goes away loses nothing: `GET /messages/{id}/events` gives the same stream again.
@@ -128,7 +140,7 @@ class ConversationController(Controller):
                 conversation_id, data, key=idempotency_key, answer=answer_message, streams=app.streams
             )
         if "text/event-stream" in request.headers.get("accept", ""):
-            return _stream(app, principal, message, after=0, status=201)
+            return cast("Response[MessageOut]", _stream(app, principal, message, after=0, status=201))
         async for _ in _entries(app, principal, message, after=0):
             pass
         async with app.begin(principal) as work:

@@ -6,6 +6,7 @@
     ├── NotSignedIn             401
     ├── Forbidden               403  known, visible, and not allowed
     ├── NotFound                404  not there, or not for the caller to know of
+    ├── MethodNotAllowed        405
     ├── Conflict                409  clashes with what is stored
     ├── Stale                   412  somebody else changed it meanwhile
     ├── ContentTooLarge         413
@@ -67,6 +68,12 @@ class NotFound(AppError):
     status = 404
     code = "not-found"
     title = "There is no such thing here"
+
+
+class MethodNotAllowed(AppError):
+    status = 405
+    code = "method-not-allowed"
+    title = "This is not offered here"
 
 
 class Conflict(AppError):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from typing import Annotated, Any, Generic, TypeVar, cast
 
 import msgspec
 from litestar import Request, Response
+from litestar.datastructures import State
 from litestar.exceptions import HTTPException, ValidationException
 from litestar.params import HeaderParameter, QueryParameter
 from sqlalchemy.exc import DBAPIError
@@ -111,12 +113,18 @@ def on_app_error(request: Request[Any, Any, Any], error: errors.AppError) -> Res
     return problem(request, error)
 
 
+_FIELD = re.compile(r"(?:unknown|required) field `([^`]+)`")
+
+
 def on_validation(request: Request[Any, Any, Any], error: ValidationException) -> Response[bytes]:
     rows: list[tuple[str, str]] = []
     for item in cast("list[Any]", error.extra or []):
         if isinstance(item, dict):
             known = cast("dict[str, Any]", item)
-            rows.append((str(known.get("key", known.get("source", ""))), str(known.get("message", ""))))
+            message = str(known.get("message", ""))
+            named = _FIELD.search(message)
+            path = named.group(1) if named else str(known.get("key", known.get("source", "")))
+            rows.append((path, message))
     detail = rows[0][1] if rows else error.detail
     return problem(
         request, errors.ValidationFailed(f"{detail}: see `errors` for each field" if rows else detail, rows)
@@ -126,9 +134,7 @@ def on_validation(request: Request[Any, Any, Any], error: ValidationException) -
 def on_http_exception(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
     kind = _BY_STATUS.get(error.status_code)
     if error.status_code == 405:
-        made = errors.AppError(
-            f"{request.method} is not offered at {request.url.path}", code="method-not-allowed"
-        )
+        made = errors.MethodNotAllowed(f"{request.method} is not offered at {request.url.path}")
     elif kind is errors.NotFound:
         made = errors.NotFound(f"there is nothing at {request.url.path}")
     elif kind is not None:
@@ -177,8 +183,8 @@ async def provide_work(request: Request[Any, Any, Any]) -> AsyncIterator[Work]:
         yield work
 
 
-async def provide_app(request: Request[Any, Any, Any]) -> App:
-    return cast("App", request.app.state.app)
+async def provide_app(state: State) -> App:
+    return cast("App", state.app)
 
 
 def tagged(content: T, revision: int, status: int = 200) -> Response[T]:

@@ -21,7 +21,10 @@ def configure(level: str = "info", style: str = "json") -> None:
         shared.append(structlog.processors.format_exc_info)
         last: Any = structlog.processors.JSONRenderer()
     else:
-        last = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        # Its own tracebacks would show local variables, secrets among them.
+        last = structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+        )
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
@@ -41,6 +44,8 @@ def configure(level: str = "info", style: str = "json") -> None:
     # These say every request and every task at INFO; ours say it once, with the id.
     for noisy in ("httpx", "httpcore", "taskiq", "granian.access", "alembic", "_granian"):
         logging.getLogger(noisy).setLevel(max(logging.WARNING, root.level))
+    # Says that it was cancelled, which is how we stop it.
+    logging.getLogger("taskiq.receiver").setLevel(logging.ERROR)
 
 
 def get_logger(name: str) -> Any:

@@ -6,8 +6,11 @@ import copy
 from pathlib import Path
 from typing import Any, cast
 
+import msgspec
 from litestar import Request
 from litestar.openapi.plugins import JsonRenderPlugin, SwaggerRenderPlugin
+
+from folkmoot.kit.http import Problem
 
 Json = dict[str, Any]
 PROBLEM = "application/problem+json"
@@ -54,6 +57,8 @@ def finish(document: Json) -> Json:
     """A copy of Litestar's document with the error answers, security and an example for every operation."""
     done = copy.deepcopy(document)
     schemas: Json = done["components"]["schemas"]
+    _, parts = msgspec.json.schema_components([Problem], ref_template="#/components/schemas/{name}")
+    schemas.update(parts)
     done["components"]["securitySchemes"] = {
         "token": {"type": "http", "scheme": "bearer", "description": "The access token of `POST /auth/login`."}
     }

@@ -91,10 +91,10 @@ class StreamWriter:
         pipe.expire(self.key, KEEP_SECONDS if self.ended else OPEN_SECONDS)
 
 
-@dataclass
+@dataclass(eq=False)
 class _Reader:
     after: int
-    queue: asyncio.Queue[Entry] = field(default_factory=lambda: asyncio.Queue[Entry]())
+    queue: asyncio.Queue[Entry] = field(default_factory=asyncio.Queue[Entry])
 
 
 class Streams:

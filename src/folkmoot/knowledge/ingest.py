@@ -14,7 +14,7 @@ import tempfile
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, BinaryIO, cast
@@ -216,16 +216,16 @@ async def _read(app: App, reading: Reading) -> chunk.Document:
         spec, reading.media_type = manager.choose_parser(head, reading.name)
         reading.parser = spec.kind
         blocks: list[Block] = []
-        async for item in pool.parse(
-            file, name=reading.name, parser_kind=spec.kind, media_type=reading.media_type
-        ):
-            match item:
-                case Block():
-                    blocks.append(item)
-                case DocumentInfo():
-                    reading.info = _merged(reading.info, item)
-                case Progress():
-                    reading.progress = 0.7 * item.done / max(item.total, 1)
+        items = pool.parse(file, name=reading.name, parser_kind=spec.kind, media_type=reading.media_type)
+        async with aclosing(items):
+            async for item in items:
+                match item:
+                    case Block():
+                        blocks.append(item)
+                    case DocumentInfo():
+                        reading.info = _merged(reading.info, item)
+                    case Progress():
+                        reading.progress = 0.7 * item.done / max(item.total, 1)
     reading.progress = 0.7
     # Pure Python over all the text: off the loop, which streams answers meanwhile.
     return await asyncio.to_thread(chunk.build, blocks)
