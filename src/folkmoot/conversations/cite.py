@@ -14,7 +14,8 @@ from uuid import UUID
 MARKER = re.compile(r"\[(\d{1,3})\]")
 _BEGUN = re.compile(r"\[\d{0,3}$")
 _WORD = re.compile(r"\w+")
-_SENTENCE = re.compile(r"[^.!?\n]+(?:[.!?]+(?=\s|$)|[.!?]+(?=\S)|\n|$)")
+# A full stop ends a sentence only before white space: "1.2 metres" is one.
+_SENTENCE = re.compile(r"\S[^\n]*?(?:[.!?…]+[\"'”’»)\]]*(?=\s|$)|(?=\n)|$)")
 LONGEST_QUOTE = 600
 
 

@@ -1,0 +1,40 @@
+# `make` alone makes the virtual environment; everything else needs it and makes it too.
+VENV := .venv
+UV := $(VENV)/bin/uv
+READY := $(VENV)/.ready
+RUN := $(VENV)/bin
+CODE := src plugins providers tests benchmarks migrations
+
+.PHONY: venv up test check fix bench openapi
+
+venv: $(READY)
+
+$(UV):
+	python3 -m venv $(VENV)
+	$(RUN)/python -m pip install --quiet --disable-pip-version-check uv
+
+$(READY): $(UV) uv.lock pyproject.toml $(wildcard plugins/*/pyproject.toml providers/*/pyproject.toml)
+	$(UV) sync --quiet --frozen --all-packages
+	touch $(READY)
+
+up: $(READY)
+	$(RUN)/folkmoot up
+
+check: $(READY)
+	$(RUN)/ruff check $(CODE)
+	$(RUN)/ruff format --check $(CODE)
+	$(RUN)/pyright
+	$(RUN)/lint-imports
+
+test: check
+	$(RUN)/python -m pytest -n auto
+
+fix: $(READY)
+	$(RUN)/ruff check --fix $(CODE)
+	$(RUN)/ruff format $(CODE)
+
+bench: $(READY)
+	$(RUN)/python -m benchmarks
+
+openapi: $(READY)
+	$(RUN)/folkmoot openapi > docs/openapi.json

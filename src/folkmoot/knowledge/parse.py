@@ -1,0 +1,397 @@
+"""Reading a document in a process that can be killed.
+
+A file is hostile and a parser is somebody else's C library: what they can do is bounded here. A process
+reads one document at a time behind the walls of `parse_sandbox`, has so much memory and so much time, and
+may yield so much text. Whatever happens to it, the caller gets a `ParserError` with a sentence for the
+person who uploaded the file, and the next document is read as if nothing had been.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import shutil
+import signal
+import socket
+import struct
+import sys
+import tempfile
+from collections.abc import AsyncGenerator, Iterable
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, Self
+
+import msgspec
+from folkmoot_sdk import (
+    Block,
+    CorruptFile,
+    DocumentInfo,
+    Parsed,
+    ParserError,
+    ParserUnavailable,
+    TooLarge,
+)
+
+from folkmoot.knowledge.parse_process import LONGEST_FRAME, Answer, Batch, Failed, Ready, Request
+from folkmoot.plugins.manager import PluginManager
+
+log = logging.getLogger(__name__)
+
+_START_SECONDS = 30.0
+_PASSED_ON = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "LD_LIBRARY_PATH")
+_NO_MEMORY = (b"MemoryError", b"bad_alloc", b"out of memory", b"Out of memory", b"Cannot allocate memory")
+_DECODER = msgspec.msgpack.Decoder(Answer)
+
+
+class ParserPool:
+    """Up to `max_processes` documents at once; a process stays warm for the next document of its plugin."""
+
+    def __init__(
+        self,
+        plugins: PluginManager | None = None,
+        *,
+        plugins_allow: tuple[str, ...] | None = None,
+        max_processes: int = 2,
+        memory: int = 1 << 30,
+        seconds: float = 300.0,
+        idle_seconds: float = 30.0,
+        documents_per_process: int = 50,
+        max_characters: int = 50_000_000,
+        max_blocks: int = 2_000_000,
+    ) -> None:
+        self._plugins = plugins or PluginManager.load(allow=plugins_allow)
+        self._max_processes = max_processes
+        self._memory = memory
+        """Bytes of address space of one process, the interpreter's own 100 MB among them."""
+        self._seconds = seconds
+        """For one document, not counting the time that the caller takes with what it gets."""
+        self._idle_seconds = idle_seconds
+        self._documents_per_process = documents_per_process
+        self._max_characters = max_characters
+        self._max_blocks = max_blocks
+        self._slots = asyncio.Semaphore(max_processes)
+        self._idle: list[_Process] = []
+        self._busy: set[_Process] = set()
+        self._ending: set[asyncio.Task[None]] = set()
+        self._closed = False
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """End all processes; whoever still iterates gets an error. Returns when none is left."""
+        self._closed = True
+        while self._idle:
+            self._end(self._unpark(self._idle[0]))
+        for process in list(self._busy):
+            self._end(process)
+        if self._ending:
+            await asyncio.wait(self._ending)
+
+    async def parse(
+        self,
+        file: Path | BinaryIO,
+        *,
+        name: str,
+        parser_kind: str,
+        media_type: str,
+        password: str | None = None,
+        options: dict[str, Any] | None = None,
+    ) -> AsyncGenerator[Parsed, None]:
+        """Yield what the parser yields, in order; a `DocumentInfo` with the language comes last.
+
+        The process waits for the caller, so nothing piles up; leaving the iterator (`aclose`, or the task
+        is cancelled) kills it. Use `contextlib.aclosing`. `file` is read from its beginning. Raises
+        `ParserError`, and `ParserUnavailable` in particular if no loaded plugin has the kind.
+        """
+        point = self._plugins.entry_points.get(parser_kind)
+        if point is None:
+            raise ParserUnavailable(f"no loaded plugin reads {parser_kind!r}: install or allow one that does")
+        request = Request(
+            plugin=point.name,
+            entry_point=point.value,
+            kind=parser_kind,
+            name=name,
+            media_type=media_type,
+            password=password,
+            cpu_seconds=self._seconds + 5,
+            options=options or {},
+        )
+        descriptor = await asyncio.to_thread(_open, file)
+        try:
+            async with self._slots:
+                process = await self._ask(request, descriptor)
+                try:
+                    async for item in self._answers(process, name):
+                        yield item
+                    process.documents += 1
+                    self._keep(process)
+                finally:
+                    if process not in self._idle:
+                        self._end(process)
+        finally:
+            os.close(descriptor)
+
+    async def _ask(self, request: Request, descriptor: int) -> _Process:
+        """A process that has got the request: a warm one of the same plugin, else a new one."""
+        payload = msgspec.msgpack.encode(request)
+        while (warm := next((p for p in self._idle if p.plugin == request.plugin), None)) is not None:
+            self._busy.add(self._unpark(warm))
+            with suppress(OSError):  # it may have died while it waited
+                warm.send(payload, descriptor)
+                return warm
+            self._end(warm)
+        # Never more processes than slots: one that waits for documents of another plugin makes room.
+        while self._idle and len(self._idle) + len(self._busy) >= self._max_processes:
+            self._end(self._unpark(self._idle[0]))
+        if self._closed:
+            raise ParserUnavailable("the worker is shutting down: the document is read when it is back")
+        process = await _Process.start(request.plugin, self._memory)
+        self._busy.add(process)
+        try:
+            await process.ready()
+            process.send(payload, descriptor)
+        except BaseException:
+            self._end(process)
+            raise
+        return process
+
+    async def _answers(self, process: _Process, name: str) -> AsyncGenerator[Parsed, None]:
+        remaining = self._seconds
+        characters = blocks = 0
+        clock = asyncio.get_running_loop().time
+        while True:
+            begun = clock()
+            try:
+                async with asyncio.timeout(remaining):
+                    answer = await process.receive()
+            except TimeoutError:
+                raise self._too_slow(name) from None
+            except (asyncio.IncompleteReadError, ConnectionError):
+                raise await self._crashed(process, name) from None
+            except msgspec.DecodeError as error:
+                raise CorruptFile(f"{name} could not be read: its reader answered nonsense ({error})") from error
+            remaining -= clock() - begun
+            if isinstance(answer, Failed):
+                raise self._failed(answer, name, process.plugin)
+            if not isinstance(answer, Batch):
+                return
+            for item in answer.items:
+                if isinstance(item, Block):
+                    blocks += 1
+                    characters += len(item.text)
+                    if characters > self._max_characters or blocks > self._max_blocks:
+                        raise TooLarge(
+                            f"{name} holds more than {self._max_characters:,} characters or {self._max_blocks:,} "
+                            "blocks of text: split it and upload the parts"
+                        )
+                yield _checked(item, name)
+
+    def _failed(self, failed: Failed, name: str, plugin: str) -> ParserError:
+        match failed.reason:
+            case "parser":
+                return _error_class(failed.code)(failed.message)
+            case "memory":
+                return self._too_much_memory(name)
+            case "contract":
+                return ParserError(f"{name} could not be read: the plugin {plugin!r} is broken: {failed.message}")
+            case _:
+                log.warning("plugin %s failed on a document: %s: %s", plugin, failed.code, failed.message)
+                return CorruptFile(
+                    f"{name} could not be read: its reader failed ({failed.code}). The file is probably damaged: "
+                    "open it where it was made and save it again"
+                )
+
+    async def _crashed(self, process: _Process, name: str) -> ParserError:
+        code, said = await process.ended()
+        if self._closed:
+            return ParserUnavailable("the worker is shutting down: the document is read when it is back")
+        if code == -signal.SIGXCPU:
+            return self._too_slow(name)
+        if code == -signal.SIGKILL or any(words in said for words in _NO_MEMORY):
+            return self._too_much_memory(name)
+        how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        log.warning("the process of plugin %s crashed: %s", process.plugin, how)
+        log.debug("its last words: %s", said.decode("utf-8", errors="replace"))
+        return CorruptFile(
+            f"{name} could not be read: the reader crashed ({how}). The file is probably damaged: "
+            "open it where it was made and save it again"
+        )
+
+    def _too_slow(self, name: str) -> TooLarge:
+        return TooLarge(f"{name} took longer than {self._seconds:g} s to read: split it and upload the parts")
+
+    def _too_much_memory(self, name: str) -> TooLarge:
+        return TooLarge(
+            f"{name} needs more than {_as_size(self._memory)} of memory to read: split it and upload the parts"
+        )
+
+    def _keep(self, process: _Process) -> None:
+        if self._closed or process.documents >= self._documents_per_process:
+            return
+        self._busy.discard(process)
+        self._idle.append(process)
+        loop = asyncio.get_running_loop()
+        process.timer = loop.call_later(self._idle_seconds, lambda: self._end(self._unpark(process)))
+
+    def _unpark(self, process: _Process) -> _Process:
+        self._idle.remove(process)
+        if process.timer is not None:
+            process.timer.cancel()
+        return process
+
+    def _end(self, process: _Process) -> None:
+        """Kill now, clean up in the background: nobody who was cancelled waits for it."""
+        self._busy.discard(process)
+        process.kill()
+        task = asyncio.get_running_loop().create_task(process.bury())
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)
+
+
+class _Process:
+    """One child, its request socket and the tail of what it complains of."""
+
+    def __init__(self, plugin: str, process: asyncio.subprocess.Process, channel: socket.socket) -> None:
+        self.plugin = plugin
+        self.documents = 0
+        self.timer: asyncio.TimerHandle | None = None
+        self._process = process
+        self._channel = channel
+        self._said = bytearray()
+        self._listening = asyncio.get_running_loop().create_task(self._listen())
+
+    @classmethod
+    async def start(cls, plugin: str, memory: int) -> _Process:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            try:
+                process = await asyncio.create_subprocess_exec(
+                    sys.executable,
+                    "-P",
+                    "-X",
+                    "faulthandler",
+                    "-m",
+                    "folkmoot.knowledge.parse_process",
+                    str(memory),
+                    str(os.getpid()),
+                    stdin=theirs.fileno(),
+                    stdout=asyncio.subprocess.PIPE,
+                    stderr=asyncio.subprocess.PIPE,
+                    env=_environment(),
+                    cwd="/",
+                    start_new_session=True,
+                    limit=1 << 20,
+                )
+            except BaseException:
+                ours.close()
+                raise
+        ours.setblocking(False)
+        return cls(plugin, process, ours)
+
+    async def ready(self) -> None:
+        """Wait until the walls stand. Raises `ParserUnavailable` if it does not get so far."""
+        try:
+            async with asyncio.timeout(_START_SECONDS):
+                answer = await self.receive()
+        except (TimeoutError, asyncio.IncompleteReadError, ConnectionError, msgspec.DecodeError) as error:
+            self.kill()
+            code, said = await self.ended()
+            log.error("a parser process did not start (exit code %s): %s", code, said.decode(errors="replace"))
+            raise ParserUnavailable("the process that reads files did not start: see the log of the worker") from error
+        if isinstance(answer, Ready) and answer.missing:
+            log.debug("a parser process runs without: %s", ", ".join(answer.missing))
+
+    def send(self, payload: bytes, descriptor: int) -> None:
+        """Raises `OSError` if the process is gone."""
+        socket.send_fds(self._channel, [payload], [descriptor])
+
+    async def receive(self) -> Answer:
+        out = self._process.stdout
+        assert out is not None  # noqa: S101 - it was asked for
+        (length,) = struct.unpack("!I", await out.readexactly(4))
+        if length > LONGEST_FRAME:
+            raise msgspec.DecodeError(f"a message of {length} bytes")
+        return _DECODER.decode(await out.readexactly(length))
+
+    async def ended(self) -> tuple[int, bytes]:
+        """The exit code, and the last of what it said. It has closed its end: it is dead, or made so."""
+        try:
+            async with asyncio.timeout(1):
+                code = await self._process.wait()
+        except TimeoutError:
+            self.kill()
+            code = await self._process.wait()
+        await asyncio.wait([self._listening], timeout=1)
+        return code, bytes(self._said)
+
+    def kill(self) -> None:
+        if self._process.returncode is None:
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+
+    async def bury(self) -> None:
+        self._channel.close()
+        await self._process.wait()
+        self._listening.cancel()
+        await asyncio.wait([self._listening])
+        # Closes the pipes even if a process that it left behind holds them open.
+        self._process._transport.close()  # type: ignore[attr-defined] # noqa: SLF001
+
+    async def _listen(self) -> None:
+        complaints = self._process.stderr
+        assert complaints is not None  # noqa: S101 - it was asked for
+        while some := await complaints.read(1 << 16):
+            self._said += some
+            del self._said[:-8192]
+
+
+def _environment() -> dict[str, str]:
+    """What Python needs to start, and none of the host's secrets."""
+    passed = {k: v for k, v in os.environ.items() if k in _PASSED_ON or k.startswith("PYTHON")}
+    # One thread a library: their stacks and arenas would count as memory.
+    single = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "MALLOC_ARENA_MAX"), "1")
+    return {**passed, **single, "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+def _open(file: Path | BinaryIO) -> int:
+    """A descriptor of its own, read-only, at the beginning of the file."""
+    if isinstance(file, Path):
+        return os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        number = file.fileno()
+    except OSError:
+        with tempfile.TemporaryFile() as copy:
+            file.seek(0)
+            shutil.copyfileobj(file, copy)
+            copy.flush()
+            return os.open(f"/proc/self/fd/{copy.fileno()}", os.O_RDONLY | os.O_CLOEXEC)
+    file.flush()
+    return os.open(f"/proc/self/fd/{number}", os.O_RDONLY | os.O_CLOEXEC)
+
+
+def _checked(item: Parsed, name: str) -> Parsed:
+    """The process cleans its text; one that somebody has taken over does not, and PostgreSQL takes no NUL."""
+    words: Iterable[str | None] = ()
+    if isinstance(item, Block):
+        words = (item.text, item.sheet)
+    elif isinstance(item, DocumentInfo):
+        words = (item.title, item.language, *item.warnings)
+    if any(word is not None and "\x00" in word for word in words):
+        raise CorruptFile(f"{name} could not be read: its reader answered with bytes that are not text")
+    return item
+
+
+def _error_class(code: str) -> type[ParserError]:
+    return next((known for known in ParserError.__subclasses__() if known.code == code), ParserError)
+
+
+def _as_size(count: int) -> str:
+    return f"{count / 2**30:g} GiB" if count >= 2**30 else f"{count / 2**20:g} MiB"
