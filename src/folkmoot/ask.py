@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -86,15 +87,13 @@ async def _first_person(app: App) -> Principal:
 
     async with app.begin(Principal.platform()) as work:
         tenant = await TenantService(work).first()
-    assert tenant is not None  # noqa: S101 - made the line before
+    assert tenant is not None
     async with app.begin(Principal.system(tenant.id)) as work:
         user = (await work.session.scalars(select(User).order_by(User.id).limit(1))).one()
     return Principal(tenant_id=tenant.id, user_id=user.id, kind="user", permissions=user.permissions)
 
 
-async def _read_files(
-    app: App, principal: Principal, collection_id: UUID, files: list[Path], errors: Console
-) -> bool:
+async def _read_files(app: App, principal: Principal, collection_id: UUID, files: list[Path], errors: Console) -> bool:
     """Read all files, showing how far each is; True if at least one can be asked."""
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[state]}"))
     with Progress(*columns, console=errors, transient=True) as progress:
@@ -117,7 +116,7 @@ async def _read_files(
                 progress.update(waiting[row.id], completed=row.progress, state=row.step or row.status)
                 if row.status == "failed":
                     errors.print(f"[red]{escape(row.name)}[/red]: {escape(row.error_message or '')}")
-                for warning in row.warnings if row.status == "ready" else []:
+                for warning in row.warnings if row.status == "ready" else ():
                     errors.print(f"[yellow]{escape(row.name)}[/yellow]: {escape(warning)}")
                 if row.status in ("ready", "failed"):
                     ready = ready or row.status == "ready"
@@ -143,7 +142,7 @@ async def _answer(app: App, principal: Principal, conversation_id: UUID, questio
         async for entry in entries:
             if entry is None:
                 continue
-            data = msgspec.json.decode(entry.data)
+            data: dict[str, Any] = msgspec.json.decode(entry.data)
             match entry.event:
                 case b"text.delta":
                     sys.stdout.write(data["text"])

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
-
-from redis.asyncio import Redis
 
 from folkmoot.ai.runtime import Runtime
 from folkmoot.audit.feed import Bell
@@ -15,6 +13,7 @@ from folkmoot.kit.crypto import Keyring
 from folkmoot.kit.db import make_engine
 from folkmoot.kit.jobs import Jobs
 from folkmoot.kit.net import NetPolicy, outbound_client
+from folkmoot.kit.redis import connect
 from folkmoot.kit.storage import Storage
 from folkmoot.kit.stream import Streams
 from folkmoot.kit.work import Sessions
@@ -23,7 +22,7 @@ from folkmoot.settings import Settings, SettingsError
 
 
 @asynccontextmanager
-async def assemble(settings: Settings, *, plugins: PluginManager | None = None) -> AsyncIterator[App]:
+async def assemble(settings: Settings, *, plugins: PluginManager | None = None) -> AsyncGenerator[App]:
     """Everything but what only a worker has. Raises `SettingsError` for what is missing or cannot work."""
     for name in ("database_url", "redis_url", "storage_url"):
         if not getattr(settings, name):
@@ -32,8 +31,8 @@ async def assemble(settings: Settings, *, plugins: PluginManager | None = None) 
         keyring = Keyring(settings.master_keys())
         engine = make_engine(settings.database_url, pool=settings.database_pool)
         stack.push_async_callback(engine.dispose)
-        redis = Redis.from_url(settings.redis_url, protocol=2, health_check_interval=30)
-        blocking = Redis.from_url(settings.redis_url, protocol=2, socket_timeout=None)
+        redis = connect(settings.redis_url)
+        blocking = connect(settings.redis_url, blocking=True)
         stack.push_async_callback(redis.aclose)
         stack.push_async_callback(blocking.aclose)
         jobs = Jobs(settings.redis_url, redis)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -77,8 +77,8 @@ def up(data: Path, host: str | None, port: int | None) -> None:
     """
     from folkmoot.up import Up, UpError
 
-    overrides = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
-    settings = Settings.from_environment(**overrides)
+    overrides: dict[str, Any] = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
+    settings = Settings.from_environment(None, **overrides)
     configure("warning", "text")
     try:
         Up(data, settings, click.echo).run()
@@ -126,7 +126,7 @@ def worker(lanes: tuple[str, ...]) -> None:
 
     from folkmoot.worker import run
 
-    settings = Settings.from_environment(**({"lanes": lanes} if lanes else {}))
+    settings = Settings.from_environment(lanes=lanes) if lanes else Settings.from_environment()
     configure(settings.log_level, settings.log_format)
     uvloop.run(run(settings))
 
@@ -345,11 +345,13 @@ def _settings(data: Path | None) -> Settings:
 
 def _check_password(settings: Settings, password: str) -> None:
     if len(password) < settings.password_min_length:
-        raise SettingsError(f"the password is shorter than {settings.password_min_length} characters: choose a longer one")
+        raise SettingsError(
+            f"the password is shorter than {settings.password_min_length} characters: choose a longer one"
+        )
 
 
 @asynccontextmanager
-async def _app(data: Path | None) -> AsyncIterator[App]:
+async def _app(data: Path | None) -> AsyncGenerator[App]:
     from folkmoot.assemble import assemble
 
     configure("error", "text")
@@ -358,7 +360,7 @@ async def _app(data: Path | None) -> AsyncIterator[App]:
 
 
 @asynccontextmanager
-async def _in_tenant(app: App, name: str) -> AsyncIterator[Any]:
+async def _in_tenant(app: App, name: str) -> AsyncGenerator[Any]:
     from folkmoot.kit.access import Principal
     from folkmoot.tenants.service import TenantService
 

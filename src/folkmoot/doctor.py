@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator
+from typing import Any, cast
 from uuid import uuid4
 
 import asyncpg
-from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from folkmoot import migrate
 from folkmoot.kit.crypto import Keyring
+from folkmoot.kit.redis import connect
 from folkmoot.kit.storage import Storage, StorageError
 from folkmoot.plugins.manager import PluginManager
 from folkmoot.settings import Settings, SettingsError
@@ -32,8 +33,9 @@ async def examine(settings: Settings) -> list[Finding]:
 
 
 async def _postgres(settings: Settings) -> list[Finding]:
+    connect_to = cast("Any", asyncpg).connect
     try:
-        connection = await asyncpg.connect(settings.database_url, timeout=5)
+        connection = await connect_to(settings.database_url, timeout=5)
     except (OSError, asyncpg.PostgresError, ValueError, TimeoutError) as error:
         return [("PostgreSQL", f"cannot connect with FOLKMOOT_DATABASE_URL: {error}")]
     try:
@@ -55,13 +57,15 @@ async def _postgres(settings: Settings) -> list[Finding]:
         ("pgvector", None if vector else "the extension is not there: `CREATE EXTENSION vector` as a superuser"),
         (
             "migrations",
-            None if at == migrate.head() else f"the database is at {at}, the code wants {migrate.head()}: `folkmoot migrate`",
+            None
+            if at == migrate.head()
+            else f"the database is at {at}, the code wants {migrate.head()}: `folkmoot migrate`",
         ),
     ]
 
 
 async def _redis(settings: Settings) -> str | None:
-    redis = Redis.from_url(settings.redis_url, protocol=2, socket_connect_timeout=5)
+    redis = connect(settings.redis_url)
     try:
         persistence = await redis.info("persistence")
     except (RedisError, OSError, ValueError) as error:

@@ -385,7 +385,7 @@ def _set_up_database(programs: Programs, sockets: Path, passwords: Mapping[str, 
         "CREATE EXTENSION IF NOT EXISTS vector; ALTER EXTENSION vector UPDATE;\n"  # not trusted: owner may not
     )
     command = [str(programs.psql), "-Xq", "-v", "ON_ERROR_STOP=1", "-h", str(sockets), "-U", SUPERUSER]
-    done = subprocess.run(  # noqa: S603 - our own program; passwords and names are ours, too
+    done = subprocess.run(
         [*command, "-d", "postgres"],
         check=False,
         input=script,

@@ -97,7 +97,7 @@ class Account:
                 if os.getppid() != parent:
                     os._exit(1)
 
-        return subprocess.Popen(  # noqa: S603 - our own programs
+        return subprocess.Popen(
             command,
             cwd=cwd,
             env=ENVIRONMENT,
@@ -109,7 +109,7 @@ class Account:
             extra_groups=None if self.uid is None else [],
             umask=0o077,
             start_new_session=True,
-            preexec_fn=bind_to_parent,  # noqa: PLW1509 - calls into libc only, and holds no lock of ours
+            preexec_fn=bind_to_parent,
         )
 
 
@@ -133,7 +133,7 @@ def find_account(cluster: Path) -> Account:
     for command in ([], useradd, adduser):
         with contextlib.suppress(OSError):
             if command:
-                subprocess.run(command, check=False, capture_output=True, stdin=subprocess.DEVNULL, timeout=20)  # noqa: S603 - fixed words
+                subprocess.run(command, check=False, capture_output=True, stdin=subprocess.DEVNULL, timeout=20)
         with contextlib.suppress(KeyError):
             entry = pwd.getpwnam("folkmoot")
             return Account(entry.pw_uid, entry.pw_gid)
@@ -183,7 +183,7 @@ def _programs_in(server: Path, redis: Path) -> Programs:
 
 def _runs(account: Account, program: Path, question: str) -> bool:
     try:
-        done = subprocess.run(  # noqa: S603 - our own programs
+        done = subprocess.run(
             [str(program), question],
             check=False,
             cwd="/",
@@ -231,7 +231,7 @@ def _copy_programs(server: Path, redis: Path) -> Programs:
 
 def make_sockets(account: Account) -> Path:
     """A private folder with a short path: a socket's path is limited, a data folder's is not."""
-    for base in dict.fromkeys((tempfile.gettempdir(), "/tmp", "/var/tmp")):  # noqa: S108 - mkdtemp below
+    for base in dict.fromkeys((tempfile.gettempdir(), "/tmp", "/var/tmp")):
         if len(os.fsencode(base)) + len("/folkmoot-12345678/.s.PGSQL.5432.lock") > _LONGEST_SOCKET:
             continue
         if account.uid is not None and not all(p.stat().st_mode & 1 for p in (Path(base), *Path(base).parents)):

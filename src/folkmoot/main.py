@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any, cast
 
 import structlog
@@ -20,7 +20,7 @@ from litestar.handlers import BaseRouteHandler
 from litestar.openapi import OpenAPIConfig
 from litestar.plugins import InitPlugin
 from litestar.plugins.prometheus import PrometheusConfig, PrometheusController
-from litestar.static_files import create_static_files_router
+from litestar.static_files import create_static_files_router  # pyright: ignore[reportUnknownVariableType]
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
@@ -36,7 +36,9 @@ from folkmoot.kit import http
 from folkmoot.kit.app import App
 from folkmoot.kit.errors import AppError, NotAvailable, NotSignedIn
 from folkmoot.kit.idempotency import before_request, before_send
+from folkmoot.kit.log import configure
 from folkmoot.kit.openapi import BrowsePlugin, DocumentPlugin, assets
+from folkmoot.kit.process import die_with_parent
 from folkmoot.kit.work import Caller, caller
 from folkmoot.knowledge.routes import CollectionController, DocumentController
 from folkmoot.plugins.routes import PluginController
@@ -62,11 +64,19 @@ Ask your own documents, get cited answers. Errors are `application/problem+json`
 VERSION = "0.1.0"
 
 
+def application() -> Litestar:
+    """What each process that serves runs, by the settings of the environment."""
+    die_with_parent()
+    settings = Settings.from_environment()
+    configure(settings.log_level, settings.log_format)
+    return create_app(settings)
+
+
 def create_app(settings: Settings) -> Litestar:
     """The ASGI application; its engines are opened by its lifespan."""
 
     @contextlib.asynccontextmanager
-    async def lifespan(litestar: Litestar) -> AsyncIterator[None]:
+    async def lifespan(litestar: Litestar) -> AsyncGenerator[None]:
         async with assemble(settings) as app:
             litestar.state.app = app
             yield
@@ -123,7 +133,7 @@ async def authenticate(connection: ASGIConnection[Any, Any, Any, Any]) -> None:
     """Put the principal of the bearer token into the scope. Raises `NotSignedIn`."""
     scheme, _, token = connection.headers.get("authorization", "").partition(" ")
     if not token and connection.scope["type"] == "websocket":
-        offered = cast("list[str]", connection.scope.get("subprotocols", []))
+        offered: list[str] = cast("dict[str, Any]", connection.scope).get("subprotocols", [])
         found = next((item for item in offered if item.startswith("bearer.")), "")
         scheme, token = "bearer", found.removeprefix("bearer.")
     if scheme.lower() != "bearer" or not token:
@@ -155,7 +165,7 @@ def request_context(app: ASGIApp) -> ASGIApp:
         headers = dict(scope["headers"])
         given = headers.get(b"x-request-id", b"").decode("latin-1")
         request_id = given if REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
-        client = scope.get("client")
+        client = cast("dict[str, Any]", scope).get("client")
         agent = headers.get(b"user-agent", b"").decode("latin-1")
         token = caller.set(Caller(request_id, client[0] if client else "", agent))
         structlog.contextvars.bind_contextvars(request_id=request_id)
@@ -205,5 +215,3 @@ class Metrics(PrometheusController):
     """`/metrics`, for Prometheus. It has counts and times, nothing of any tenant."""
 
     openmetrics_format = True
-
-

@@ -1,30 +1,18 @@
-"""Serving HTTP with Granian."""
+"""Serving HTTP with Granian. This process only watches those that serve, so it imports nothing of them."""
 
 from __future__ import annotations
 
 from granian import Granian
 from granian.constants import Interfaces, Loops
 from granian.log import LogLevels
-from litestar import Litestar
 
-from folkmoot.kit.log import configure
-from folkmoot.kit.process import die_with_parent
-from folkmoot.main import create_app
 from folkmoot.settings import Settings
-
-
-def application() -> Litestar:
-    """What each process of Granian runs."""
-    die_with_parent()
-    settings = Settings.from_environment()
-    configure(settings.log_level, settings.log_format)
-    return create_app(settings)
 
 
 def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT."""
     Granian(
-        "folkmoot.serve:application",
+        "folkmoot.main:application",
         factory=True,
         interface=Interfaces.ASGI,
         address=settings.host,

@@ -13,7 +13,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, cast, get_args, get_origin, get_type_hints
 from urllib.parse import urlsplit
 
 LANES = ("chat", "ingest", "maintenance")
@@ -157,16 +157,23 @@ def _parse(name: str, raw: str, hint: Any) -> Any:
 
 def described() -> list[tuple[str, str, str]]:
     """Each setting as (variable, default, meaning), in the order of the source, for `folkmoot settings`."""
-    body = ast.parse(inspect.getsource(Settings)).body[0]
-    assert isinstance(body, ast.ClassDef)
+    body = cast("ast.ClassDef", ast.parse(inspect.getsource(Settings)).body[0])
     notes: dict[str, str] = {}
     for before, after in zip(body.body, body.body[1:], strict=False):
-        if isinstance(before, ast.AnnAssign) and isinstance(before.target, ast.Name):
-            if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant):
-                notes[before.target.id] = str(after.value.value)
+        match before, after:
+            case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=note)):
+                notes[name] = str(note)
+            case _:
+                pass
     rows: list[tuple[str, str, str]] = []
     for item in fields(Settings):
         default = item.default
-        shown = ",".join(default) if isinstance(default, tuple) else "" if default is None else str(default)
+        shown = (
+            ",".join(cast("tuple[str, ...]", default))
+            if isinstance(default, tuple)
+            else ""
+            if default is None
+            else str(default)
+        )
         rows.append((f"FOLKMOOT_{item.name.upper()}", shown, notes[item.name]))
     return rows

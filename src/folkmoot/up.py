@@ -73,7 +73,7 @@ class Child:
     def start(self) -> None:
         self.started = time.monotonic()
         with self.log.open("ab") as out:
-            self.process = subprocess.Popen(  # noqa: S603 - our own command
+            self.process = subprocess.Popen(
                 [sys.executable, "-m", "folkmoot", *self.arguments],
                 env={**os.environ, **self.environment},
                 stdout=out,
@@ -212,7 +212,7 @@ class _StoppedError(Exception):
 
 
 def _shown(host: str) -> str:
-    if host in ("0.0.0.0", "::"):  # noqa: S104 - only what is shown and asked
+    if host in ("0.0.0.0", "::"):
         return "127.0.0.1"
     return f"[{host}]" if ":" in host else host
 

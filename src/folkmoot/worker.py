@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from uuid import UUID
 
@@ -41,7 +41,7 @@ LEAVE_SECONDS = 6.0
 
 
 @asynccontextmanager
-async def working(app: App) -> AsyncIterator[None]:
+async def working(app: App) -> AsyncGenerator[None]:
     """Do the work of the lanes in the settings while the body runs."""
     settings = app.settings
     pool = ParserPool(

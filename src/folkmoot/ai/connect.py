@@ -35,9 +35,7 @@ async def connect(app: App, tenant_id: UUID, *, kind: str, name: str, config: di
 
 async def connect_defaults(app: App, tenant_id: UUID, *, platform_account: bool) -> None:
     """What each tenant has: answers from the passages alone. The first also gets the platform's own account."""
-    await connect(
-        app, tenant_id, kind="extractive", name="Without a language model", config={}, rank=LAST_RESORT
-    )
+    await connect(app, tenant_id, kind="extractive", name="Without a language model", config={}, rank=LAST_RESORT)
     settings = app.settings
     if platform_account and settings.openai_api_key:
         config = {"api_key": settings.openai_api_key, "base_url": settings.openai_base_url}

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import random
 from collections import OrderedDict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -94,9 +94,7 @@ class Runtime:
                 found = self._open.get(key) or await self._connect(key, connection)
         else:
             self._open.move_to_end(key)
-        return OpenModel(
-            model.id, model.name, connection.kind, msgspec.convert(model.info, ModelInfo), found[0]
-        )
+        return OpenModel(model.id, model.name, connection.kind, msgspec.convert(model.info, ModelInfo), found[0])
 
     async def _connect(
         self, key: tuple[UUID, int], connection: Connection
@@ -116,11 +114,13 @@ class Runtime:
         """Connect a provider by kind and configuration, for as long as the context is open."""
         spec = self._plugins.providers.get(kind)
         if spec is None:
-            raise InvalidRequest(f"no installed plugin offers the provider {kind!r}: install it, or remove the connection")
+            raise InvalidRequest(
+                f"no installed plugin offers the provider {kind!r}: install it, or remove the connection"
+            )
         context = PluginContext(http=self._http, log=logging.getLogger(f"folkmoot.provider.{kind}"), clock=Clock())
         return _Connecting(spec, config, context)
 
-    async def chat(self, model: OpenModel, request: ChatRequest) -> AsyncIterator[ChatEvent]:
+    async def chat(self, model: OpenModel, request: ChatRequest) -> AsyncGenerator[ChatEvent]:
         """The events of an answer, `Finish` last. Raises `ProviderError`.
 
         Closing the iterator closes the request to the provider.
@@ -166,7 +166,9 @@ class Runtime:
                     raise BadResponse(f"{model.name} gave {len(found)} vectors for {len(request.texts)} texts")
                 return found
             except TimeoutError:
-                failure: ProviderError = Unavailable(f"{model.name} gave no vectors in {FIRST_EVENT_SECONDS:.0f} seconds")
+                failure: ProviderError = Unavailable(
+                    f"{model.name} gave no vectors in {FIRST_EVENT_SECONDS:.0f} seconds"
+                )
             except ProviderError as error:
                 failure = error
             if not failure.retryable or attempt == ATTEMPTS:
@@ -178,7 +180,7 @@ class Runtime:
         wanted = error.retry_after if isinstance(error, RateLimited) and error.retry_after is not None else 0.0
         if wanted > 30:
             raise error
-        pause = max(wanted, 0.3 * 2**attempt * random.uniform(0.5, 1.5))  # noqa: S311
+        pause = max(wanted, 0.3 * 2**attempt * random.uniform(0.5, 1.5))
         log.warning("provider.retry", model=model, attempt=attempt, error=str(error), seconds=round(pause, 2))
         await asyncio.sleep(pause)
 
@@ -207,7 +209,7 @@ class _Connecting:
         await self._stack.aclose()
 
 
-async def _timed(events: AsyncIterator[ChatEvent], model: str) -> AsyncIterator[ChatEvent]:
+async def _timed(events: AsyncIterator[ChatEvent], model: str) -> AsyncGenerator[ChatEvent]:
     """`events` with a limit on the silence before the first and between any two."""
     limit = FIRST_EVENT_SECONDS
     try:

@@ -8,7 +8,7 @@ from folkmoot.ai.models import Connection, Model
 from folkmoot.kit.structs import Struct
 
 
-class ModelOut(Struct):
+class ModelOut(Struct, frozen=True, kw_only=True):
     id: UUID
     name: str
     title: str

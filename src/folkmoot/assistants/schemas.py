@@ -19,7 +19,7 @@ Temperature = Annotated[float, Meta(ge=0, le=2, examples=[0.2])]
 MaxTokens = Annotated[int, Meta(ge=1, le=1_000_000, examples=[1000])]
 
 
-class AssistantOut(Struct):
+class AssistantOut(Struct, frozen=True, kw_only=True):
     id: UUID
     space_id: UUID
     name: str
@@ -69,13 +69,13 @@ class AssistantUpdate(Input, frozen=True, kw_only=True):
     name: Name | UnsetType = UNSET
     description: Text | UnsetType = UNSET
     instructions: Instructions | UnsetType = UNSET
-    model_id: UUID | None | UnsetType = UNSET
+    model_id: UUID | UnsetType | None = UNSET
     collection_ids: Collections | UnsetType = UNSET
-    temperature: Temperature | None | UnsetType = UNSET
-    max_output_tokens: MaxTokens | None | UnsetType = UNSET
+    temperature: Temperature | UnsetType | None = UNSET
+    max_output_tokens: MaxTokens | UnsetType | None = UNSET
 
 
-class VersionOut(Struct):
+class VersionOut(Struct, frozen=True, kw_only=True):
     id: UUID
     number: int
     name: str

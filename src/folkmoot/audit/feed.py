@@ -7,19 +7,18 @@ reads the rows after its cursor. So a lost bell delays and never loses.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from redis.asyncio import Redis
 from redis.exceptions import RedisError
-from sqlalchemy import Row, and_, or_, select, text, tuple_
+from sqlalchemy import and_, or_, select, text, tuple_
 
 from folkmoot.kit.access import Principal
 from folkmoot.kit.app import App
 from folkmoot.kit.errors import BadRequest
 from folkmoot.kit.events import Event
 from folkmoot.kit.log import get_logger
+from folkmoot.kit.redis import Redis
 from folkmoot.spaces.service import SpaceService
 
 log = get_logger(__name__)
@@ -111,8 +110,8 @@ async def after(app: App, principal: Principal, cursor: Cursor) -> tuple[list[di
     """
     async with app.begin(principal) as work:
         mine = SpaceService(work).mine()
-        rows: Sequence[Row[tuple[Event]]] = (
-            await work.session.execute(
+        events = (
+            await work.session.scalars(
                 select(Event)
                 .where(
                     tuple_(Event.xid, Event.seq) > tuple_(*cursor),
@@ -126,9 +125,8 @@ async def after(app: App, principal: Principal, cursor: Cursor) -> tuple[list[di
                 .limit(BATCH)
             )
         ).all()
-    if not rows:
+    if not events:
         return [], cursor
-    events = [row[0] for row in rows]
     return [_shown(event) for event in events], (events[-1].xid, events[-1].seq)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import msgspec
 from litestar import Controller, WebSocket, websocket
@@ -13,10 +13,10 @@ from litestar.exceptions import WebSocketDisconnect
 from litestar.params import QueryParameter
 
 from folkmoot.audit.feed import Bell, after, now, parse_cursor
-from folkmoot.kit.access import Permission, Principal
+from folkmoot.kit.access import Permission
 from folkmoot.kit.app import App
 from folkmoot.kit.errors import AppError
-from folkmoot.kit.http import needs
+from folkmoot.kit.http import needs, principal_of
 
 LastEventId = Annotated[str | None, QueryParameter(name="last_event_id", max_length=100)]
 RECHECK_SECONDS = 30.0
@@ -27,14 +27,16 @@ class FeedController(Controller):
     opt = needs(Permission.SIGNED_IN)
 
     @websocket("/ws")
-    async def feed(self, socket: WebSocket[Any, Any, Any], app: NamedDependency[App], last_event_id: LastEventId = None) -> None:
+    async def feed(
+        self, socket: WebSocket[Any, Any, Any], app: NamedDependency[App], last_event_id: LastEventId = None
+    ) -> None:
         """Each message is one event as JSON, with an `id` to resume from as `?last_event_id=`.
 
         The access token comes in the `Authorization` header, or from a browser as the subprotocol
         `bearer.<token>` beside `folkmoot`.
         """
-        principal: Principal = socket.scope["principal"]  # type: ignore[typeddict-item]
-        offered = socket.scope.get("subprotocols", [])
+        principal = principal_of(socket)
+        offered = cast("dict[str, Any]", socket.scope).get("subprotocols", [])
         await socket.accept(subprotocols="folkmoot" if "folkmoot" in offered else None)
         try:
             cursor = parse_cursor(last_event_id) or await now(app, principal)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -56,7 +56,7 @@ class Running:
             running.cancel()
 
     @asynccontextmanager
-    async def entry(self, message_id: UUID, running: asyncio.Task[Any]) -> AsyncIterator[None]:
+    async def entry(self, message_id: UUID, running: asyncio.Task[Any]) -> AsyncGenerator[None]:
         self._tasks[message_id] = running
         try:
             yield
@@ -123,7 +123,10 @@ async def answer(app: App, tenant_id: UUID, message_id: UUID) -> None:
             status, error = "failed", _failure(failure.code, str(failure), retryable=failure.retryable)
         except Exception:
             log.exception("answer.crashed", message_id=str(message_id))
-            status, error = "failed", _failure("internal-error", "this is our mistake; it is in the log", retryable=True)
+            status, error = (
+                "failed",
+                _failure("internal-error", "this is our mistake; it is in the log", retryable=True),
+            )
         finally:
             renewing.cancel()
         await asyncio.shield(_finish(app, run, writer, status, error))
@@ -274,18 +277,13 @@ async def _renew(app: App, run: Run) -> None:
                 # What was said so far survives even a kill.
                 values |= {"status": "streaming", "content": "".join(run.text), "citations": run.citations}
             stop = await work.session.scalar(
-                update(Message)
-                .where(Message.id == run.message.id)
-                .values(**values)
-                .returning(Message.stop_requested)
+                update(Message).where(Message.id == run.message.id).values(**values).returning(Message.stop_requested)
             )
         if stop:
             app.part(Running).stop(run.message.id)
 
 
-async def _finish(
-    app: App, run: Run, writer: StreamWriter, status: str, error: dict[str, Any] | None
-) -> None:
+async def _finish(app: App, run: Run, writer: StreamWriter, status: str, error: dict[str, Any] | None) -> None:
     async with app.begin(run.principal) as work:
         message = await work.session.get(Message, run.message.id, with_for_update=True)
         if message is None:
@@ -335,5 +333,3 @@ async def abandon(app: App, tenant_id: UUID, message_id: UUID, code: str, title:
     writer = await app.streams.writer(str(message_id))
     writer.write(*ending(message))
     await writer.flush()
-
-

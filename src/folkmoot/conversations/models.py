@@ -20,9 +20,7 @@ class Conversation(Tenanted, Changing):
     __tablename__ = "conversations"
 
     user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
-    assistant_id: Mapped[UUID | None] = mapped_column(
-        ForeignKey("assistants.id", ondelete="SET NULL"), index=True
-    )
+    assistant_id: Mapped[UUID | None] = mapped_column(ForeignKey("assistants.id", ondelete="SET NULL"), index=True)
     title: Mapped[str] = mapped_column(default="")
 
 
@@ -35,9 +33,7 @@ class Message(Tenanted, Base):
         Index("ix_messages_open", "status", "lease_until"),
     )
 
-    conversation_id: Mapped[UUID] = mapped_column(
-        ForeignKey("conversations.id", ondelete="CASCADE"), index=True
-    )
+    conversation_id: Mapped[UUID] = mapped_column(ForeignKey("conversations.id", ondelete="CASCADE"), index=True)
     parent_id: Mapped[UUID | None] = mapped_column(ForeignKey("messages.id", ondelete="CASCADE"), index=True)
     role: Mapped[str]
     """`user` or `assistant`."""
@@ -51,9 +47,7 @@ class Message(Tenanted, Base):
     lease_until: Mapped[datetime | None] = mapped_column(DateTimeUTC(timezone=True))
     """While an answer is being written: the worker renews this."""
     finished_at: Mapped[datetime | None] = mapped_column(DateTimeUTC(timezone=True))
-    assistant_version_id: Mapped[UUID | None] = mapped_column(
-        ForeignKey("assistant_versions.id", ondelete="SET NULL")
-    )
+    assistant_version_id: Mapped[UUID | None] = mapped_column(ForeignKey("assistant_versions.id", ondelete="SET NULL"))
     model: Mapped[dict[str, Any] | None] = mapped_column(JSONB)
     """`{id, name, provider}` as it was when the question was asked."""
     collection_ids: Mapped[list[str]] = mapped_column(JSONB, default=list)

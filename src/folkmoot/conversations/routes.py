@@ -31,7 +31,7 @@ from folkmoot.conversations.tasks import answer_message
 from folkmoot.kit.access import Permission, Principal
 from folkmoot.kit.app import App
 from folkmoot.kit.errors import BadRequest
-from folkmoot.kit.http import Cursor, Limit, Page, needs
+from folkmoot.kit.http import Cursor, Limit, Page, needs, principal_of
 from folkmoot.kit.stream import ENDS, Entry
 from folkmoot.kit.work import Work
 
@@ -80,9 +80,7 @@ class ConversationController(Controller):
         data: JSONBody[ConversationCreate | None] = None,
     ) -> ConversationOut:
         """It is private to the caller."""
-        return ConversationOut.of(
-            await ConversationService(work).create(assistant_id, data or ConversationCreate())
-        )
+        return ConversationOut.of(await ConversationService(work).create(assistant_id, data or ConversationCreate()))
 
     @get("/conversations", operation_id="list_conversations", summary="List my conversations")
     async def page(
@@ -134,7 +132,7 @@ class ConversationController(Controller):
 
         A client that goes away loses nothing: `GET /messages/{id}/events` gives the same stream again.
         """
-        principal: Principal = request.scope["principal"]  # type: ignore[typeddict-item]
+        principal = principal_of(request)
         async with app.begin(principal) as work:
             message = await ConversationService(work).ask(
                 conversation_id, data, key=idempotency_key, answer=answer_message, streams=app.streams
@@ -171,7 +169,7 @@ class MessageController(Controller):
         last_event_id: LastEventId = None,
     ) -> Stream:
         """From the beginning, or after `Last-Event-ID`; on any process, while it is written or later."""
-        principal: Principal = request.scope["principal"]  # type: ignore[typeddict-item]
+        principal = principal_of(request)
         after = 0
         if last_event_id:
             if not last_event_id.isascii() or not last_event_id.isdecimal():

@@ -15,7 +15,7 @@ from folkmoot.kit.structs import Input, Struct
 Title = Annotated[str, Meta(max_length=200, examples=["Fences"])]
 
 
-class ConversationOut(Struct):
+class ConversationOut(Struct, frozen=True, kw_only=True):
     id: UUID
     assistant_id: UUID | None
     title: str
@@ -38,20 +38,22 @@ class ConversationCreate(Input, frozen=True, kw_only=True):
 
 
 class Ask(Input, frozen=True, kw_only=True):
-    content: Annotated[str, Meta(min_length=1, max_length=200_000, pattern=r"\S", examples=["How high may a fence be?"])]
+    content: Annotated[
+        str, Meta(min_length=1, max_length=200_000, pattern=r"\S", examples=["How high may a fence be?"])
+    ]
     parent_id: UUID | None = None
     """The answer that this goes on from; the newest one if left out."""
     file_ids: Annotated[list[UUID], Meta(max_length=0)] | UnsetType = UNSET
     """Attachments are not offered yet: leave it out or empty."""
 
 
-class ModelRef(Struct):
+class ModelRef(Struct, frozen=True, kw_only=True):
     id: str
     name: str
     provider: str
 
 
-class Citation(Struct):
+class Citation(Struct, frozen=True, kw_only=True):
     n: int
     document_id: UUID
     document_name: str
@@ -63,19 +65,19 @@ class Citation(Struct):
     quote: str
 
 
-class Usage(Struct):
+class Usage(Struct, frozen=True, kw_only=True):
     input_tokens: int
     output_tokens: int
 
 
-class MessageError(Struct):
+class MessageError(Struct, frozen=True, kw_only=True):
     code: str
     title: str
     detail: str
     retryable: bool
 
 
-class MessageOut(Struct):
+class MessageOut(Struct, frozen=True, kw_only=True):
     id: UUID
     conversation_id: UUID
     parent_id: UUID | None
@@ -113,7 +115,7 @@ class MessageOut(Struct):
         )
 
 
-class MessageCreated(Struct, tag="message.created", tag_field="event"):
+class MessageCreated(Struct, frozen=True, kw_only=True, tag="message.created", tag_field="event"):
     """First, at once."""
 
     conversation_id: UUID
@@ -122,7 +124,7 @@ class MessageCreated(Struct, tag="message.created", tag_field="event"):
     model: ModelRef
 
 
-class PassageRef(Struct):
+class PassageRef(Struct, frozen=True, kw_only=True):
     n: int
     document_id: UUID
     document_name: str
@@ -131,40 +133,34 @@ class PassageRef(Struct):
     score: float
 
 
-class RetrievalCompleted(Struct, tag="retrieval.completed", tag_field="event"):
+class RetrievalCompleted(Struct, frozen=True, kw_only=True, tag="retrieval.completed", tag_field="event"):
     passages: list[PassageRef]
 
 
-class TextDelta(Struct, tag="text.delta", tag_field="event"):
+class TextDelta(Struct, frozen=True, kw_only=True, tag="text.delta", tag_field="event"):
     text: str
 
 
-class ReasoningDelta(Struct, tag="reasoning.delta", tag_field="event"):
+class ReasoningDelta(Struct, frozen=True, kw_only=True, tag="reasoning.delta", tag_field="event"):
     text: str
 
 
-class CitationEvent(Citation, tag="citation", tag_field="event"):
+class CitationEvent(Citation, frozen=True, kw_only=True, tag="citation", tag_field="event"):
     pass
 
 
-class MessageCompleted(Struct, tag="message.completed", tag_field="event"):
+class MessageCompleted(Struct, frozen=True, kw_only=True, tag="message.completed", tag_field="event"):
     """Last."""
 
     message: MessageOut
 
 
-class MessageFailed(MessageError, tag="message.failed", tag_field="event"):
+class MessageFailed(MessageError, frozen=True, kw_only=True, tag="message.failed", tag_field="event"):
     """Last; the text so far is kept."""
 
 
 AnswerEvent = (
-    MessageCreated
-    | RetrievalCompleted
-    | ReasoningDelta
-    | TextDelta
-    | CitationEvent
-    | MessageCompleted
-    | MessageFailed
+    MessageCreated | RetrievalCompleted | ReasoningDelta | TextDelta | CitationEvent | MessageCompleted | MessageFailed
 )
 
 

@@ -75,9 +75,7 @@ class ConversationService:
         """The messages of a conversation, oldest first."""
         await self.get(conversation_id)
         query = select(Message).where(Message.conversation_id == conversation_id)
-        return await page(
-            self._work.session, query, by=Message.id, limit=limit, cursor=cursor, newest_first=False
-        )
+        return await page(self._work.session, query, by=Message.id, limit=limit, cursor=cursor, newest_first=False)
 
     async def message(self, message_id: UUID, *, lock: bool = False) -> Message:
         """A message of one of the caller's conversations. Raises `NotFound`."""
@@ -151,9 +149,7 @@ class ConversationService:
         return message
 
     async def _by_key(self, conversation_id: UUID, key: str) -> Message | None:
-        question = select(Message.id).where(
-            Message.conversation_id == conversation_id, Message.request_key == key
-        )
+        question = select(Message.id).where(Message.conversation_id == conversation_id, Message.request_key == key)
         return await self._work.session.scalar(
             select(Message).where(Message.parent_id.in_(question), Message.role == "assistant")
         )

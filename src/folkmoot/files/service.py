@@ -33,7 +33,11 @@ def clean_name(name: str) -> str:
         raise BadRequest("a file has no name: give it one", code="file-name-missing")
     if len(name) > LONGEST_NAME:
         stem, dot, suffix = name.rpartition(".")
-        name = f"{stem[: LONGEST_NAME - len(suffix) - 1]}{dot}{suffix}" if dot and len(suffix) < 20 else name[:LONGEST_NAME]
+        name = (
+            f"{stem[: LONGEST_NAME - len(suffix) - 1]}{dot}{suffix}"
+            if dot and len(suffix) < 20
+            else name[:LONGEST_NAME]
+        )
     return name
 
 

@@ -16,7 +16,7 @@ from folkmoot.identity.sign_in import SignedIn, SignIn
 from folkmoot.kit.access import Permission
 from folkmoot.kit.app import App
 from folkmoot.kit.errors import Forbidden, NotSignedIn
-from folkmoot.kit.http import PUBLIC, needs
+from folkmoot.kit.http import PUBLIC, needs, principal_of
 from folkmoot.kit.work import Work
 from folkmoot.tenants.schemas import TenantOut
 
@@ -68,7 +68,7 @@ class AuthController(Controller):
     )
     async def logout(self, app: NamedDependency[App], request: Request[Any, Any, Any]) -> Response[None]:
         """The access token and the refresh token are refused from now on."""
-        await SignIn(app).logout(request.scope["principal"])  # type: ignore[typeddict-item]
+        await SignIn(app).logout(principal_of(request))
         response: Response[None] = Response(None, status_code=204)
         response.delete_cookie(COOKIE, path="/api/v1/auth")
         return response
@@ -93,7 +93,7 @@ class MeController(Controller):
 def _answer(app: App, request: Request[Any, Any, Any], signed: SignedIn, *, cookie: bool) -> Response[TokenOut]:
     body = TokenOut(
         access_token=signed.access_token,
-        token_type="Bearer",  # noqa: S106 - the name of the scheme
+        token_type="Bearer",
         expires_in=signed.expires_in,
         refresh_token=None if cookie else signed.refresh_token,
     )

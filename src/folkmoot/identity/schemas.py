@@ -24,7 +24,7 @@ class Refresh(Input, frozen=True, kw_only=True):
     """Only for clients that signed in with `?cookie=false`; browsers send the cookie."""
 
 
-class TokenOut(Struct):
+class TokenOut(Struct, frozen=True, kw_only=True):
     access_token: str
     token_type: str
     expires_in: int
@@ -33,7 +33,7 @@ class TokenOut(Struct):
     """Only with `?cookie=false`; otherwise it is an httpOnly cookie."""
 
 
-class UserOut(Struct):
+class UserOut(Struct, frozen=True, kw_only=True):
     id: UUID
     email: str
     name: str
@@ -45,7 +45,7 @@ class UserOut(Struct):
         return cls(id=user.id, email=user.email, name=user.name, role=user.role, state=user.state)
 
 
-class MeOut(Struct):
+class MeOut(Struct, frozen=True, kw_only=True):
     user: UserOut
     tenant: TenantOut
     roles: list[str]

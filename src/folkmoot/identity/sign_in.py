@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import Row, select
+from sqlalchemy import select
 
 from folkmoot.identity import passwords
 from folkmoot.identity.models import Session, User
@@ -44,10 +44,7 @@ class SignIn:
         async with self._app.begin(Principal.stranger(email)) as work:
             known = (await work.session.scalars(select(User).where(User.email == email).order_by(User.id))).all()
         # No connection is held while bcrypt works. All candidates are checked, and somebody unknown costs one.
-        right: list[User] = []
-        for user in known:
-            if await passwords.matches(password, user.password_hash) and user.active:
-                right.append(user)
+        right = [user for user in known if await passwords.matches(password, user.password_hash) and user.active]
         if not known:
             await passwords.matches(password, None)
             log.info("session.failed", reason="unknown")
@@ -104,7 +101,7 @@ class SignIn:
         """Who an access token speaks for, checked against the session as it is now. Raises `NotSignedIn`."""
         claims = self._tokens.read_access(token)
         async with self._app.begin(Principal.system(claims.tenant_id)) as work:
-            row: Row[tuple[str, str, datetime | None, str]] | None = (
+            row = (
                 await work.session.execute(
                     select(User.role, User.state, Session.revoked_at, Tenant.state)
                     .join(Session, Session.user_id == User.id)

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 
-from redis.asyncio import Redis
-
 from folkmoot.kit.access import Principal
 from folkmoot.kit.crypto import Keyring
+from folkmoot.kit.redis import Redis
 from folkmoot.kit.storage import Storage
 from folkmoot.kit.stream import Streams
 from folkmoot.kit.work import Sessions, begin

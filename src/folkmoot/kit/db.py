@@ -55,9 +55,11 @@ class Changing(Base):
 class Tenanted:
     """Every table that is not platform-wide carries its tenant, and a forced policy on it."""
 
-    tenant_id: Mapped[UUID] = mapped_column(
-        ForeignKey("tenants.id", ondelete="CASCADE"), index=True, sort_order=-9
-    )
+    tenant_id: Mapped[UUID] = mapped_column(ForeignKey("tenants.id", ondelete="CASCADE"), index=True, sort_order=-9)
+
+
+def _to_json(value: object) -> str:
+    return msgspec.json.encode(value).decode()
 
 
 def make_engine(url: str, *, pool: int = 20, application: str = "folkmoot") -> AsyncEngine:
@@ -68,7 +70,7 @@ def make_engine(url: str, *, pool: int = 20, application: str = "folkmoot") -> A
         max_overflow=0,
         pool_timeout=20,
         pool_pre_ping=False,
-        json_serializer=lambda value: msgspec.json.encode(value).decode(),
+        json_serializer=_to_json,
         json_deserializer=msgspec.json.decode,
         connect_args={
             "server_settings": {"application_name": application, "jit": "off", "timezone": "UTC"},

@@ -125,9 +125,7 @@ def from_database(error: BaseException) -> AppError | None:
     """
     state = getattr(getattr(error, "orig", None), "sqlstate", None)
     if state == "23505":
-        return Conflict(
-            "something with this name or identity exists already: choose another", code="already-exists"
-        )
+        return Conflict("something with this name or identity exists already: choose another", code="already-exists")
     if state == "23503":
         return Conflict("something that this refers to is gone, or still needs it", code="still-referenced")
     if state in ("23502", "23514"):
@@ -137,7 +135,5 @@ def from_database(error: BaseException) -> AppError | None:
     if state == "42501":
         return NotFound("there is no such thing here")
     if state and state[:2] == "22":
-        return BadRequest(
-            "a value cannot be stored: it is too long, or has characters that text may not have"
-        )
+        return BadRequest("a value cannot be stored: it is too long, or has characters that text may not have")
     return None

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Generic, TypeVar, cast
 
 import msgspec
 from litestar import Request, Response
+from litestar.connection import ASGIConnection
 from litestar.datastructures import State
 from litestar.exceptions import HTTPException, ValidationException
 from litestar.params import HeaderParameter, QueryParameter
@@ -34,13 +35,13 @@ def needs(permission: Permission) -> dict[str, Any]:
     return {"permission": permission}
 
 
-class FieldError(Struct):
+class FieldError(Struct, frozen=True, kw_only=True):
     path: str
     """As `collection_ids.0`, or the name of the parameter."""
     message: str
 
 
-class Problem(Struct):
+class Problem(Struct, frozen=True, kw_only=True):
     """An error, as RFC 9457 has it."""
 
     type: str
@@ -54,7 +55,7 @@ class Problem(Struct):
     """On `validation-failed`: which fields."""
 
 
-class Page(Struct, Generic[T]):
+class Page(Struct, Generic[T], frozen=True, kw_only=True):
     """A stretch of a list. Give `next_cursor` as `cursor` to get the next; null at the end."""
 
     items: list[T]
@@ -62,9 +63,7 @@ class Page(Struct, Generic[T]):
 
 
 Limit = Annotated[int, QueryParameter(ge=1, le=200, description="Most items to return.")]
-Cursor = Annotated[
-    str | None, QueryParameter(max_length=200, description="`next_cursor` of the page before this one.")
-]
+Cursor = Annotated[str | None, QueryParameter(max_length=200, description="`next_cursor` of the page before this one.")]
 IfMatch = Annotated[
     str | None,
     HeaderParameter(
@@ -73,9 +72,7 @@ IfMatch = Annotated[
 ]
 
 
-def problem(
-    request: Request[Any, Any, Any], error: errors.AppError, status: int | None = None
-) -> Response[bytes]:
+def problem(_request: Request[Any, Any, Any], error: errors.AppError, status: int | None = None) -> Response[bytes]:
     """`error` as `application/problem+json`."""
     code = status or error.status
     body = Problem(
@@ -94,9 +91,7 @@ def problem(
         headers["Retry-After"] = str(max(1, round(error.retry_after)))
     if code == 401:
         headers["WWW-Authenticate"] = "Bearer"
-    return Response(
-        msgspec.json.encode(body), status_code=code, media_type="application/problem+json", headers=headers
-    )
+    return Response(msgspec.json.encode(body), status_code=code, media_type="application/problem+json", headers=headers)
 
 
 _BY_STATUS: dict[int, type[errors.AppError]] = {
@@ -126,9 +121,7 @@ def on_validation(request: Request[Any, Any, Any], error: ValidationException) -
             path = named.group(1) if named else str(known.get("key", known.get("source", "")))
             rows.append((path, message))
     detail = rows[0][1] if rows else error.detail
-    return problem(
-        request, errors.ValidationFailed(f"{detail}: see `errors` for each field" if rows else detail, rows)
-    )
+    return problem(request, errors.ValidationFailed(f"{detail}: see `errors` for each field" if rows else detail, rows))
 
 
 def on_http_exception(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
@@ -171,6 +164,11 @@ def authorise(principal: Principal, opt: dict[str, Any]) -> None:
     principal.require(permission)
 
 
+def principal_of(connection: ASGIConnection[Any, Any, Any, Any]) -> Principal:
+    """Who the guard found the caller to be; nobody on a public route."""
+    return cast("dict[str, Any]", connection.scope).get("principal", Principal())
+
+
 async def provide_work(request: Request[Any, Any, Any]) -> AsyncIterator[Work]:
     """The unit of work of a request: the only generator dependency there is.
 
@@ -178,8 +176,7 @@ async def provide_work(request: Request[Any, Any, Any]) -> AsyncIterator[Work]:
     error to the client and never a success.
     """
     app = cast("App", request.app.state.app)
-    principal = request.scope.get("principal", Principal())
-    async with begin(app.sessions, cast("Principal", principal)) as work:
+    async with begin(app.sessions, principal_of(request)) as work:
         yield work
 
 

@@ -14,9 +14,9 @@ import msgspec
 from litestar import Request, Response
 from litestar.types import Message, Scope
 
-from folkmoot.kit.access import Principal
 from folkmoot.kit.app import App
 from folkmoot.kit.errors import BadRequest, Conflict
+from folkmoot.kit.http import principal_of
 
 KEEP_SECONDS = 24 * 3600
 LARGEST = 1_000_000
@@ -41,11 +41,11 @@ async def before_request(request: Request[Any, Any, Any]) -> Response[bytes] | N
         return None
     if not 1 <= len(key) <= 200:
         raise BadRequest("`Idempotency-Key` must have 1 to 200 characters")
-    principal = cast("Principal", request.scope["principal"])  # type: ignore[typeddict-item]
+    principal = principal_of(request)
     redis = cast("App", request.app.state.app).redis
     whole = f"{principal.tenant_id}\n{principal.user_id}\n{request.url.path}\n{key}"
     name = f"folkmoot:idempotency:{hashlib.sha256(whole.encode()).hexdigest()}"
-    content_type = request.headers.get("content-type", "")
+    content_type = str(request.headers.get("content-type", ""))
     # A body that streams in is told apart by its length alone.
     body = request.headers.get("content-length", "").encode() if "multipart" in content_type else await request.body()
     fingerprint = hashlib.sha256(body).hexdigest()

@@ -12,25 +12,23 @@ import random
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 from uuid import UUID
 
 import msgspec
-from redis.asyncio import Redis
 from taskiq.kicker import AsyncKicker
 from taskiq_redis import RedisStreamBroker
 
 from folkmoot.kit.log import get_logger
+from folkmoot.kit.redis import Redis
 from folkmoot.settings import LANES
 
 log = get_logger(__name__)
 DELAYED = "folkmoot:delayed"
 
 
-class Handler(Protocol):
-    """What runs: the application, and the payload as keyword arguments."""
-
-    def __call__(self, app: Any, /, **payload: Any) -> Awaitable[None]: ...
+Handler = Callable[..., Awaitable[None]]
+"""What runs: `run(app, **payload)`, the payload as it comes out of JSON."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +45,7 @@ class Task:
 
     def pause(self, attempt: int) -> float:
         """Seconds to wait after failed attempt number `attempt`, counted from 1; five minutes at most."""
-        return min(300.0, self.first_pause * 2 ** (attempt - 1)) * random.uniform(1, 1.25)  # noqa: S311
+        return min(300.0, self.first_pause * 2 ** (attempt - 1)) * random.uniform(1, 1.25)
 
 
 TASKS: dict[str, Task] = {}
@@ -114,7 +112,7 @@ class Jobs:
             else:
                 kicker: AsyncKicker[Any, Any] = AsyncKicker(task.name, self.brokers[task.lane], {})
                 await kicker.kiq(payload=body, attempt=attempt)
-        except Exception as error:  # noqa: BLE001 - the row is committed; telling the caller "failed" would be a lie
+        except Exception as error:
             log.warning("job.not_queued", task=task.name, error=str(error))
 
     async def send_due(self, now: float | None = None) -> int:
@@ -141,7 +139,7 @@ def bind(jobs: Jobs, app: Any, lanes: tuple[str, ...]) -> None:
 def _runner(jobs: Jobs, app: Any, found: Task) -> Callable[..., Awaitable[None]]:
     async def run(payload: dict[str, Any], attempt: int) -> None:
         current = asyncio.current_task()
-        assert current is not None  # noqa: S101
+        assert current is not None
         RUNNING.add(current)
         try:
             await found.run(app, **payload)
@@ -152,9 +150,7 @@ def _runner(jobs: Jobs, app: Any, found: Task) -> Callable[..., Awaitable[None]]
                 log.exception("job.gave_up", task=found.name, payload=payload, attempts=attempt)
                 return
             pause = found.pause(attempt)
-            log.warning(
-                "job.retry", task=found.name, payload=payload, error=repr(error), seconds=round(pause, 1)
-            )
+            log.warning("job.retry", task=found.name, payload=payload, error=repr(error), seconds=round(pause, 1))
             await jobs.send(found, payload, delay=pause, attempt=attempt + 1)
         finally:
             RUNNING.discard(current)

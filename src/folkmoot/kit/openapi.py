@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import msgspec
 from litestar import Request
+from litestar.enums import MediaType
 from litestar.openapi.plugins import JsonRenderPlugin, SwaggerRenderPlugin
 
 from folkmoot.kit.http import Problem
@@ -97,13 +98,13 @@ def _problem(status: int, said: str) -> Json:
     }
 
 
-def example(schema: Json, schemas: Json, name: str = "") -> Any:  # noqa: PLR0911 - one line a kind of schema
+def example(schema: Json, schemas: Json, name: str = "") -> Any:
     """A value that fits `schema`, made from its examples, formats and bounds; the same each time."""
     if "$ref" in schema:
         return example(schemas[schema["$ref"].rsplit("/", 1)[1]], schemas, name)
     if schema.get("examples"):
-        found = schema["examples"]
-        return found[0] if isinstance(found, list) else next(iter(found.values()))
+        found: Any = schema["examples"]
+        return next(iter(found.values())) if hasattr(found, "values") else found[0]
     if "const" in schema:
         return schema["const"]
     if schema.get("enum"):
@@ -112,9 +113,8 @@ def example(schema: Json, schemas: Json, name: str = "") -> Any:  # noqa: PLR091
         if key in schema:
             some = [part for part in schema[key] if part.get("type") != "null"]
             return example(some[0], schemas, name) if some and name != "next_cursor" else None
-    kind = schema.get("type")
-    if isinstance(kind, list):
-        kind = next((part for part in kind if part != "null"), "null")
+    kinds: Any = schema.get("type")
+    kind = str(kinds if isinstance(kinds, str) or kinds is None else next(part for part in kinds if part != "null"))
     if kind == "object":
         return {key: example(part, schemas, key) for key, part in schema.get("properties", {}).items()}
     if kind == "array":
@@ -143,11 +143,11 @@ class DocumentPlugin(JsonRenderPlugin):
     """`/api/openapi.json`."""
 
     def __init__(self) -> None:
-        super().__init__(path="/openapi.json", media_type="application/json")
+        super().__init__(path="/openapi.json", media_type=MediaType.JSON)
         self._finish = _Cached()
 
     def render(self, request: Request[Any, Any, Any], openapi_schema: Json) -> bytes:
-        return super().render(request, self._finish(openapi_schema))
+        return super().render(request, self._finish(openapi_schema))  # pyright: ignore[reportUnknownMemberType]
 
 
 class BrowsePlugin(SwaggerRenderPlugin):
@@ -164,7 +164,7 @@ class BrowsePlugin(SwaggerRenderPlugin):
         self._finish = _Cached()
 
     def render(self, request: Request[Any, Any, Any], openapi_schema: Json) -> bytes:
-        return super().render(request, self._finish(openapi_schema))
+        return super().render(request, self._finish(openapi_schema))  # pyright: ignore[reportUnknownMemberType]
 
 
 def assets() -> Path:

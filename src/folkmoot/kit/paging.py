@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 async def page(
     session: AsyncSession,
-    query: Select[tuple[T]],
+    query: Select[T],
     *,
     by: Any,
     limit: int,

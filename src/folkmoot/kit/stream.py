@@ -10,16 +10,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
 
 import msgspec
-from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from folkmoot.kit.log import get_logger
+from folkmoot.kit.redis import Redis
 
 log = get_logger(__name__)
 
@@ -158,7 +158,7 @@ class Streams:
     async def exists(self, stream: str) -> bool:
         return bool(await self._redis.exists(key_of(stream)))
 
-    async def read(self, stream: str, after: int = 0) -> AsyncIterator[Entry | None]:
+    async def read(self, stream: str, after: int = 0) -> AsyncGenerator[Entry | None]:
         """The events after number `after`, up to and with the one that ends the stream.
 
         None is a heart-beat: `HEARTBEAT_SECONDS` went by in silence.
@@ -229,7 +229,5 @@ class Streams:
 
 
 def _pairs(found: Any) -> list[tuple[bytes, list[tuple[bytes, dict[bytes, bytes]]]]]:
-    """RESP2 gives a list of pairs, RESP3 a mapping whose rows are wrapped once more."""
-    if isinstance(found, dict):
-        return [(key, rows[0]) for key, rows in found.items()]
+    """What XREAD gives over RESP2, None for nothing."""
     return found or []

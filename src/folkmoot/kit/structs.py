@@ -41,9 +41,7 @@ class Input(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         for name in self.__struct_fields__:
             value = getattr(self, name)
             if isinstance(value, str) and ("\x00" in value or _has_surrogate(value)):
-                raise ValueError(
-                    f"{name} has a character that text may not have (NUL or half a surrogate pair)"
-                )
+                raise ValueError(f"{name} has a character that text may not have (NUL or half a surrogate pair)")
 
 
 def _has_surrogate(value: str) -> bool:

@@ -6,7 +6,7 @@ enqueued or announced inside goes out only after the commit, so nobody hears of 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -30,7 +30,7 @@ class Caller:
     user_agent: str = ""
 
 
-caller: ContextVar[Caller] = ContextVar("caller", default=Caller())  # noqa: B039 - it is frozen
+caller: ContextVar[Caller] = ContextVar("caller", default=Caller())
 
 
 @dataclass
@@ -50,16 +50,18 @@ class Work:
     session: AsyncSession
     principal: Principal
     sessions: Sessions
-    _after: list[Callable[[], Awaitable[None]]] = field(default_factory=list[Callable[[], Awaitable[None]]])
-    _rings: bool = False
+    follow: list[Callable[[], Awaitable[None]]] = field(default_factory=list[Callable[[], Awaitable[None]]])
+    """What `begin()` does after the commit; add to it by `enqueue` and `after_commit`."""
+    rings: bool = False
+    """An event was recorded."""
 
     def enqueue(self, task: Task, *, delay: float = 0, **payload: Any) -> None:
         """Queue `task` once this transaction is committed; `delay` in seconds."""
-        self._after.append(lambda: self.sessions.jobs.send(task, payload, delay=delay))
+        self.follow.append(lambda: self.sessions.jobs.send(task, payload, delay=delay))
 
     def after_commit(self, call: Callable[[], Awaitable[None]]) -> None:
         """Run `call` once this transaction is committed. It must be harmless to lose."""
-        self._after.append(call)
+        self.follow.append(call)
 
     def record(
         self,
@@ -89,7 +91,7 @@ class Work:
                 data=data or {},
             )
         )
-        self._rings = True
+        self.rings = True
 
     async def enter(self, tenant_id: UUID) -> None:
         """Become the given tenant, once a stranger has shown who they are or a tenant has been made."""
@@ -104,7 +106,7 @@ class Work:
 
 
 @asynccontextmanager
-async def begin(sessions: Sessions, principal: Principal) -> AsyncIterator[Work]:
+async def begin(sessions: Sessions, principal: Principal) -> AsyncGenerator[Work]:
     """Open a transaction as `principal`; commit at the end, roll back on any error.
 
     Errors leave as they came: an `IntegrityError` is told apart where it is shown (`errors.from_database`).
@@ -114,9 +116,9 @@ async def begin(sessions: Sessions, principal: Principal) -> AsyncIterator[Work]
         await _say_who(session, principal)
         yield work
         await session.commit()
-    if work._rings and work.principal.tenant_id is not None:  # pyright: ignore[reportPrivateUsage]
+    if work.rings and work.principal.tenant_id is not None:
         work.after_commit(lambda: sessions.ring(work.principal.tenant))
-    for call in work._after:  # pyright: ignore[reportPrivateUsage]
+    for call in work.follow:
         await call()
 
 

@@ -13,7 +13,7 @@ import hashlib
 import tempfile
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -22,7 +22,7 @@ from uuid import UUID
 
 import msgspec
 from folkmoot_sdk import Block, DocumentInfo, ParserError, Progress, ProviderError
-from sqlalchemy import bindparam, delete, func, select, text, update
+from sqlalchemy import Table, bindparam, delete, func, select, text, update
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, insert
 from sqlalchemy.dialects.postgresql import UUID as PG_UUID
 from uuid_utils.compat import uuid7
@@ -156,7 +156,7 @@ def record(work: Work, action: str, document: Document) -> None:
 
 
 @asynccontextmanager
-async def _lease(app: App, reading: Reading) -> AsyncIterator[None]:
+async def _lease(app: App, reading: Reading) -> AsyncGenerator[None]:
     """Keep the claim, and show progress, while the body runs; end the body if the document is gone."""
     body = asyncio.current_task()
     lost = False
@@ -292,10 +292,11 @@ async def _store(app: App, reading: Reading, built: chunk.Document) -> None:
         kept = [row["b_id"] for row in moved]
         await session.execute(delete(Chunk).where(Chunk.document_id == reading.id, Chunk.id.not_in(kept)))
         if moved:
-            places = {name: bindparam(name) for name in ("ordinal", "page", "start", "end")}
+            places: dict[str, Any] = {name: bindparam(name) for name in ("ordinal", "page", "start", "end")}
+            table = cast("Table", Chunk.__table__)
             places["pages"] = bindparam("pages", type_=JSONB)
             await (await session.connection()).execute(
-                update(Chunk.__table__).where(Chunk.__table__.c.id == bindparam("b_id")).values(**places), moved
+                update(table).where(table.c.id == bindparam("b_id")).values(**places), moved
             )
         for start in range(0, len(fresh), INSERT_BATCH):
             batch = fresh[start : start + INSERT_BATCH]

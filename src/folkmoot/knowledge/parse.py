@@ -315,7 +315,7 @@ class _Process:
 
     async def receive(self) -> Answer:
         out = self._process.stdout
-        assert out is not None  # noqa: S101 - it was asked for
+        assert out is not None
         (length,) = struct.unpack("!I", await out.readexactly(4))
         if length > LONGEST_FRAME:
             raise msgspec.DecodeError(f"a message of {length} bytes")
@@ -343,11 +343,11 @@ class _Process:
         self._listening.cancel()
         await asyncio.wait([self._listening])
         # Closes the pipes even if a process that it left behind holds them open.
-        self._process._transport.close()  # type: ignore[attr-defined] # noqa: SLF001
+        self._process._transport.close()  # type: ignore[attr-defined]
 
     async def _listen(self) -> None:
         complaints = self._process.stderr
-        assert complaints is not None  # noqa: S101 - it was asked for
+        assert complaints is not None
         while some := await complaints.read(1 << 16):
             self._said += some
             del self._said[:-8192]

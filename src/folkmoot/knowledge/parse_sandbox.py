@@ -139,7 +139,7 @@ def _allow_reading(ruleset: int, path: str) -> None:
     except OSError:
         return
     try:
-        right = _READ_FILE | (_READ_DIR if os.path.isdir(path) else 0)  # noqa: PTH112 - pathlib is slow to load
+        right = _READ_FILE | (_READ_DIR if os.path.isdir(path) else 0)
         _checked(_libc.syscall(_LANDLOCK_ADD, ruleset, 1, struct.pack("=Qi", right, place), 0))
     finally:
         os.close(place)

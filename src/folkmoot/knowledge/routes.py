@@ -17,9 +17,9 @@ from litestar.params import FromPath, JSONBody
 from litestar.response import Stream
 
 from folkmoot.files.service import FileService
-from folkmoot.kit.access import Access, Permission, Principal
+from folkmoot.kit.access import Access, Permission
 from folkmoot.kit.app import App
-from folkmoot.kit.http import Cursor, IfMatch, Limit, Page, needs, tagged
+from folkmoot.kit.http import Cursor, IfMatch, Limit, Page, needs, principal_of, tagged
 from folkmoot.kit.work import Work
 from folkmoot.knowledge.schemas import (
     Anchor,
@@ -125,7 +125,7 @@ class CollectionController(Controller):
         self, app: NamedDependency[App], request: Request[Any, Any, State], collection_id: FromPath[UUID]
     ) -> DocumentsOut:
         """Answers as soon as the bytes are stored; `GET /documents/{id}` tells how far reading has come."""
-        principal: Principal = request.scope["principal"]  # type: ignore[typeddict-item]
+        principal = principal_of(request)
         content_type = request.headers.get("content-type", "")
         documents = await upload(app, principal, collection_id, content_type, request.stream())
         return DocumentsOut(items=[DocumentOut.of(document) for document in documents])
@@ -144,7 +144,7 @@ class CollectionController(Controller):
         data: JSONBody[SearchIn],
     ) -> SearchOut:
         """The passages that an assistant with this collection would be given, best first."""
-        principal: Principal = request.scope["principal"]  # type: ignore[typeddict-item]
+        principal = principal_of(request)
         async with app.begin(principal) as work:
             await CollectionService(work).get(collection_id, Access.READ)
         hits = await search(app, principal, [collection_id], data.query, data.limit)
@@ -175,9 +175,7 @@ class DocumentController(Controller):
         return DocumentOut.of(await DocumentService(work).get(document_id, Access.READ))
 
     @delete("/{document_id:uuid}", operation_id="delete_document", summary="Delete a document")
-    async def remove(
-        self, app: NamedDependency[App], work: NamedDependency[Work], document_id: FromPath[UUID]
-    ) -> None:
+    async def remove(self, app: NamedDependency[App], work: NamedDependency[Work], document_id: FromPath[UUID]) -> None:
         """Its text, chunks, vectors and the original file go with it."""
         file = await DocumentService(work).delete(document_id)
         tenant_id, file_id = file.tenant_id, file.id
@@ -197,7 +195,7 @@ class DocumentController(Controller):
         self, app: NamedDependency[App], request: Request[Any, Any, State], document_id: FromPath[UUID]
     ) -> Stream:
         """The bytes as uploaded, always as a download: a browser must never run them as a page of ours."""
-        principal: Principal = request.scope["principal"]  # type: ignore[typeddict-item]
+        principal = principal_of(request)
         async with app.begin(principal) as work:
             document, file = await DocumentService(work).file(document_id)
 

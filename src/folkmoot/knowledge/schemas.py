@@ -12,7 +12,7 @@ from folkmoot.kit.structs import Input, Name, Struct, Text
 from folkmoot.knowledge.models import Chunk, Collection, Document
 
 
-class CollectionOut(Struct):
+class CollectionOut(Struct, frozen=True, kw_only=True):
     id: UUID
     space_id: UUID
     name: str
@@ -42,7 +42,7 @@ class CollectionUpdate(Input, frozen=True, kw_only=True):
     description: Text | UnsetType = UNSET
 
 
-class DocumentError(Struct):
+class DocumentError(Struct, frozen=True, kw_only=True):
     code: str
     message: str
     """A sentence for people."""
@@ -50,7 +50,7 @@ class DocumentError(Struct):
     """When it is tried again by itself, if it is."""
 
 
-class DocumentOut(Struct):
+class DocumentOut(Struct, frozen=True, kw_only=True):
     id: UUID
     collection_id: UUID
     name: str
@@ -99,11 +99,11 @@ class DocumentOut(Struct):
         )
 
 
-class DocumentsOut(Struct):
+class DocumentsOut(Struct, frozen=True, kw_only=True):
     items: list[DocumentOut]
 
 
-class Anchor(Struct):
+class Anchor(Struct, frozen=True, kw_only=True):
     start: int
     """Offset in characters: from here to the next anchor."""
     page: int | None = None
@@ -111,13 +111,13 @@ class Anchor(Struct):
     sheet: str | None = None
 
 
-class DocumentTextOut(Struct):
+class DocumentTextOut(Struct, frozen=True, kw_only=True):
     text: str
     """The text that citations count in."""
     anchors: list[Anchor]
 
 
-class ChunkOut(Struct):
+class ChunkOut(Struct, frozen=True, kw_only=True):
     id: UUID
     ordinal: int
     text: str
@@ -147,7 +147,7 @@ class SearchIn(Input, frozen=True, kw_only=True):
     limit: Annotated[int, Meta(ge=1, le=100)] = 10
 
 
-class SearchHit(Struct):
+class SearchHit(Struct, frozen=True, kw_only=True):
     document_id: UUID
     document_name: str
     chunk_id: UUID
@@ -160,5 +160,5 @@ class SearchHit(Struct):
     """From 0 to 1, within one search."""
 
 
-class SearchOut(Struct):
+class SearchOut(Struct, frozen=True, kw_only=True):
     items: list[SearchHit]

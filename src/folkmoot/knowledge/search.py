@@ -156,7 +156,7 @@ async def _by_text(work: Work, collections: list[UUID], query: str) -> list[_Sco
     return [_Scored(chunk_id, float(score)) for chunk_id, score in rows]
 
 
-async def _embedder(work: Work, collections: list[UUID]):  # noqa: ANN202
+async def _embedder(work: Work, collections: list[UUID]):
     """The rows of the embedding model, if any chunk of these collections has its vectors."""
     found = await ModelService(work).default("embedding")
     if found is None:
@@ -193,6 +193,4 @@ async def _load(work: Work, ranked: Sequence[_Scored]) -> list[Hit]:
         .where(Chunk.id.in_([item.chunk_id for item in ranked]))
     )
     found = {chunk.id: Hit(chunk, name, 0.0) for chunk, name in rows}
-    return [
-        replace(found[item.chunk_id], score=round(item.score, 6)) for item in ranked if item.chunk_id in found
-    ]
+    return [replace(found[item.chunk_id], score=round(item.score, 6)) for item in ranked if item.chunk_id in found]

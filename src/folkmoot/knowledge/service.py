@@ -11,8 +11,8 @@ from sqlalchemy import delete, select
 from folkmoot.files.models import File
 from folkmoot.kit.access import Access
 from folkmoot.kit.errors import Conflict, NotFound
-from folkmoot.kit.paging import check_match, page
 from folkmoot.kit.jobs import Task
+from folkmoot.kit.paging import check_match, page
 from folkmoot.kit.structs import patch
 from folkmoot.kit.work import Work
 from folkmoot.knowledge.models import Chunk, Collection, Document, DocumentText
@@ -38,9 +38,7 @@ class CollectionService:
 
     async def get(self, collection_id: UUID, access: Access) -> Collection:
         """Raises `NotFound`, or `Forbidden` for a member of the space who may not do this."""
-        found = select(Collection).where(
-            Collection.id == collection_id, Collection.space_id.in_(self._spaces.mine())
-        )
+        found = select(Collection).where(Collection.id == collection_id, Collection.space_id.in_(self._spaces.mine()))
         collection = await self._work.session.scalar(found)
         if collection is None:
             raise NotFound("there is no such collection, or you are not in its space")
@@ -117,9 +115,7 @@ class DocumentService:
             await spaces.get(document.space_id, access)
         return document
 
-    async def page(
-        self, collection_id: UUID, limit: int, cursor: str | None
-    ) -> tuple[Sequence[Document], str | None]:
+    async def page(self, collection_id: UUID, limit: int, cursor: str | None) -> tuple[Sequence[Document], str | None]:
         """The documents of a collection, newest first."""
         await self._collections.get(collection_id, Access.READ)
         query = select(Document).where(Document.collection_id == collection_id)
@@ -172,9 +168,7 @@ class DocumentService:
     async def text(self, document_id: UUID) -> DocumentText:
         """The extracted text. Raises `NotFound`, or `Conflict` while there is none."""
         document = await self.get(document_id, Access.READ)
-        found = await self._work.session.scalar(
-            select(DocumentText).where(DocumentText.document_id == document.id)
-        )
+        found = await self._work.session.scalar(select(DocumentText).where(DocumentText.document_id == document.id))
         if found is None:
             raise Conflict(f"{document.name} has no text yet: its status is {document.status}", code="not-ready")
         return found

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import cast
 from uuid import UUID
 
-from multipart import MultipartError, MultipartSegment, ParserLimitReached, PushMultipartParser, parse_options_header
+from multipart import MultipartError, MultipartSegment, ParserLimitReached, PushMultipartParser, parse_options_header  # pyright: ignore[reportUnknownVariableType]
 
 from folkmoot.files.service import FileService
 from folkmoot.kit.access import Access, Principal
@@ -27,7 +28,7 @@ async def upload(
     """
     async with app.begin(principal) as work:
         await CollectionService(work).get(collection_id, Access.EDIT)
-    kind, options = parse_options_header(content_type)
+    kind, options = cast("tuple[str, dict[str, str]]", parse_options_header(content_type))
     if kind != "multipart/form-data" or not options.get("boundary"):
         raise UnsupportedContent("send the file as multipart/form-data, in a field named `file`")
     documents: list[Document] = []
@@ -74,10 +75,10 @@ class _Parts:
             boundary, max_segment_count=MOST_FILES + 20, max_header_size=8192, max_header_count=10
         )
         self._body = body
-        self._events: list[MultipartSegment | bytearray | None] = []
+        self._events: list[MultipartSegment | bytearray | bytes | None] = []
         self._ended = False
 
-    async def next_event(self) -> MultipartSegment | bytearray | None:
+    async def next_event(self) -> MultipartSegment | bytearray | bytes | None:
         """The next event; None at the end of a part. Raises `BadRequest` for a broken body."""
         while not self._events:
             if self._ended:

@@ -12,7 +12,7 @@ from folkmoot.kit.structs import Struct
 from folkmoot.plugins.manager import PluginManager
 
 
-class PluginOut(Struct):
+class PluginOut(Struct, frozen=True, kw_only=True):
     name: str
     distribution: str
     version: str

@@ -21,9 +21,7 @@ class SpaceController(Controller):
     opt = needs(Permission.SPACES)
 
     @get("/", operation_id="list_spaces", summary="List my spaces")
-    async def page(
-        self, work: NamedDependency[Work], limit: Limit = 50, cursor: Cursor = None
-    ) -> Page[SpaceOut]:
+    async def page(self, work: NamedDependency[Work], limit: Limit = 50, cursor: Cursor = None) -> Page[SpaceOut]:
         """Newest first."""
         rows, roles, after = await SpaceService(work).page(limit, cursor)
         return Page(items=[SpaceOut.of(row, roles[row.id]) for row in rows], next_cursor=after)

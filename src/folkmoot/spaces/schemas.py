@@ -12,7 +12,7 @@ from folkmoot.kit.structs import Input, Name, Struct, Text
 from folkmoot.spaces.models import Space, SpaceMember
 
 
-class SpaceOut(Struct):
+class SpaceOut(Struct, frozen=True, kw_only=True):
     id: UUID
     name: str
     description: str
@@ -43,7 +43,7 @@ class SpaceUpdate(Input, frozen=True, kw_only=True):
     description: Text | UnsetType = UNSET
 
 
-class MemberOut(Struct):
+class MemberOut(Struct, frozen=True, kw_only=True):
     user_id: UUID
     role: str
 

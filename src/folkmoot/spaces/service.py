@@ -48,13 +48,11 @@ class SpaceService:
             raise Forbidden(f"you are {role.value} in this space, and this needs more: ask one of its admins")
         return row[0], role
 
-    def mine(self) -> Select[tuple[UUID]]:
+    def mine(self) -> Select[UUID]:
         """The ids of the spaces that the caller is in, as a sub-query."""
         return select(SpaceMember.space_id).where(SpaceMember.user_id == self._work.principal.user)
 
-    async def page(
-        self, limit: int, cursor: str | None
-    ) -> tuple[Sequence[Space], dict[UUID, SpaceRole], str | None]:
+    async def page(self, limit: int, cursor: str | None) -> tuple[Sequence[Space], dict[UUID, SpaceRole], str | None]:
         """The caller's spaces, newest first, with the caller's role in each."""
         rows, after = await page(
             self._work.session, select(Space).where(Space.id.in_(self.mine())), by=Space.id, limit=limit, cursor=cursor
@@ -104,9 +102,7 @@ class SpaceService:
             raise NotFound("there is no such person in this organisation")
         member = await self._find(space_id, user_id)
         if member is None:
-            member = SpaceMember(
-                tenant_id=self._work.principal.tenant, space_id=space_id, user_id=user_id, role=role
-            )
+            member = SpaceMember(tenant_id=self._work.principal.tenant, space_id=space_id, user_id=user_id, role=role)
             self._work.session.add(member)
             await self._work.session.flush()
         elif member.role != role:
@@ -128,9 +124,7 @@ class SpaceService:
         if member.role == SpaceRole.ADMIN:
             await self._another_admin(space_id, user_id)
         await self._work.session.delete(member)
-        self._work.record(
-            "space.member_removed", "space", space_id, space_id=space_id, data={"user_id": str(user_id)}
-        )
+        self._work.record("space.member_removed", "space", space_id, space_id=space_id, data={"user_id": str(user_id)})
 
     async def _find(self, space_id: UUID, user_id: UUID) -> SpaceMember | None:
         return await self._work.session.scalar(

@@ -7,6 +7,6 @@ from uuid import UUID
 from folkmoot.kit.structs import Struct
 
 
-class TenantOut(Struct):
+class TenantOut(Struct, frozen=True, kw_only=True):
     id: UUID
     name: str

@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-import httpx
+if TYPE_CHECKING:
+    # A parser's process loads the SDK too, and would pay a quarter of a second for a client it may not use.
+    import httpx
 
 
 class Clock(Protocol):
