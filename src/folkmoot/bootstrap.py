@@ -38,7 +38,7 @@ async def create_tenant(app: App, name: str, email: str, *, platform_account: bo
         password = secrets.token_urlsafe(12)
     elif len(password) < app.settings.password_min_length:
         raise SettingsError(
-            f"FOLKMOOT_ADMIN_PASSWORD is shorter than {app.settings.password_min_length} characters: choose a longer one"
+            f"FOLKMOOT_ADMIN_PASSWORD has fewer than {app.settings.password_min_length} characters: choose a longer one"
         )
     hashed = await hash_password(password)
     async with app.begin(Principal.platform()) as work:

@@ -231,7 +231,7 @@ def _copy_programs(server: Path, redis: Path) -> Programs:
 
 def make_sockets(account: Account) -> Path:
     """A private folder with a short path: a socket's path is limited, a data folder's is not."""
-    for base in dict.fromkeys((tempfile.gettempdir(), "/tmp", "/var/tmp")):
+    for base in dict.fromkeys((tempfile.gettempdir(), "/tmp", "/var/tmp")):  # noqa: S108 - a short path for sockets, in a private folder of its own
         if len(os.fsencode(base)) + len("/folkmoot-12345678/.s.PGSQL.5432.lock") > _LONGEST_SOCKET:
             continue
         if account.uid is not None and not all(p.stat().st_mode & 1 for p in (Path(base), *Path(base).parents)):

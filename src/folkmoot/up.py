@@ -212,7 +212,7 @@ class _StoppedError(Exception):
 
 
 def _shown(host: str) -> str:
-    if host in ("0.0.0.0", "::"):
+    if host in ("0.0.0.0", "::"):  # noqa: S104 - only what is shown and asked
         return "127.0.0.1"
     return f"[{host}]" if ":" in host else host
 

@@ -93,7 +93,7 @@ class MeController(Controller):
 def _answer(app: App, request: Request[Any, Any, Any], signed: SignedIn, *, cookie: bool) -> Response[TokenOut]:
     body = TokenOut(
         access_token=signed.access_token,
-        token_type="Bearer",
+        token_type="Bearer",  # noqa: S106 - the name of the scheme
         expires_in=signed.expires_in,
         refresh_token=None if cookie else signed.refresh_token,
     )

@@ -82,7 +82,7 @@ class SignIn:
         # Raised after the commit: the revocation must stay.
         if reused:
             raise NotSignedIn(
-                "this refresh token was used before, so somebody may have copied it: the session is ended, sign in again",
+                "this refresh token was used before, so it may have been copied: the session is ended, sign in again",
                 code="token-reused",
             )
         if not allowed:

@@ -112,7 +112,7 @@ class Jobs:
             else:
                 kicker: AsyncKicker[Any, Any] = AsyncKicker(task.name, self.brokers[task.lane], {})
                 await kicker.kiq(payload=body, attempt=attempt)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - the row is committed: "failed" would be a lie
             log.warning("job.not_queued", task=task.name, error=str(error))
 
     async def send_due(self, now: float | None = None) -> int:

@@ -30,7 +30,7 @@ class Caller:
     user_agent: str = ""
 
 
-caller: ContextVar[Caller] = ContextVar("caller", default=Caller())
+caller: ContextVar[Caller] = ContextVar("caller", default=Caller())  # noqa: B039 - it is frozen
 
 
 @dataclass

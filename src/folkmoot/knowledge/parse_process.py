@@ -154,7 +154,7 @@ def _read(request: Request, descriptor: int, send: Callable[[Answer], None]) -> 
         failed = Failed("parser", ParserUnavailable.code, f"the plugin {request.plugin!r} cannot read: {error}"[:2000])
     except _ContractBroken as error:
         failed = Failed("contract", "contract", str(error)[:500])
-    except BaseException as error:
+    except BaseException as error:  # noqa: BLE001 - whatever a parser raises is told to the parent
         failed = Failed("bug", type(error).__name__, str(error)[:500])
     del ballast  # room for the last words of a process without memory
     send(failed)

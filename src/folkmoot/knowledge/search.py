@@ -19,6 +19,7 @@ from sqlalchemy import bindparam, cast, func, select, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql import UUID as PG_UUID
 
+from folkmoot.ai.models import Connection, Model
 from folkmoot.ai.runtime import Runtime
 from folkmoot.ai.service import ModelService
 from folkmoot.kit.access import Principal
@@ -156,7 +157,7 @@ async def _by_text(work: Work, collections: list[UUID], query: str) -> list[_Sco
     return [_Scored(chunk_id, float(score)) for chunk_id, score in rows]
 
 
-async def _embedder(work: Work, collections: list[UUID]):
+async def _embedder(work: Work, collections: list[UUID]) -> tuple[Model, Connection] | None:
     """The rows of the embedding model, if any chunk of these collections has its vectors."""
     found = await ModelService(work).default("embedding")
     if found is None:

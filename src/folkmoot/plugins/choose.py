@@ -109,7 +109,7 @@ def choose_parser(parsers: Sequence[ParserSpec], head: bytes, name: str) -> tupl
 def _sniff(spec: ParserSpec, head: bytes) -> str | None:
     try:
         media_type = spec.sniff(head[:HEAD])
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - a plugin may raise anything
         log.warning("the parser %s failed to recognise a file: %s", spec.kind, type(error).__name__)
         return None
     return media_type if media_type in spec.media_types else None

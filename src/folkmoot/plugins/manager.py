@@ -157,7 +157,7 @@ def load_plugin(point: EntryPoint, seconds: float = LOAD_SECONDS) -> Loaded:
     def work() -> None:
         try:
             outcome.append(call_hooks(point))
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - a plugin may raise anything
             outcome.append(error)
 
     # A thread, so that a plugin that never comes back costs the start `seconds` and not the start.
