@@ -1,0 +1,1 @@
+"""What we promise in figures, each measured beside a reference from the same run: `make bench`."""
