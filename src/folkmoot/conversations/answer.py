@@ -17,11 +17,13 @@ from typing import Any
 from uuid import UUID
 
 from folkmoot_sdk import ProviderError, ReasoningDelta, TextDelta, Usage
-from sqlalchemy import select, update
+from sqlalchemy import Uuid, and_, select, update
+from sqlalchemy import cast as sql_cast
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
 
 from folkmoot.ai.models import Connection, Model
 from folkmoot.ai.runtime import Runtime
-from folkmoot.ai.service import ModelService
 from folkmoot.assistants.models import AssistantVersion
 from folkmoot.conversations import prompt
 from folkmoot.conversations.cite import CitedPassage, MarkerReader, citation
@@ -29,7 +31,7 @@ from folkmoot.conversations.models import Conversation, Message
 from folkmoot.conversations.schemas import ending
 from folkmoot.kit.access import Principal
 from folkmoot.kit.app import App
-from folkmoot.kit.errors import AppError
+from folkmoot.kit.errors import AppError, Conflict, NotFound
 from folkmoot.kit.log import get_logger
 from folkmoot.kit.stream import StreamWriter
 from folkmoot.knowledge.search import Hit, search
@@ -139,27 +141,33 @@ def _failure(code: str, detail: str, *, retryable: bool) -> dict[str, Any]:
 async def _claim(app: App, tenant_id: UUID, message_id: UUID) -> Run | None:
     """Take a pending answer for this worker, and read all that it needs, in one transaction."""
     now = datetime.now(UTC)
+    question = aliased(Message)
+    needed = (
+        select(Message, question, AssistantVersion, Conversation.user_id, Model, Connection)
+        .join(question, question.id == Message.parent_id)
+        .join(Conversation, Conversation.id == Message.conversation_id)
+        .outerjoin(AssistantVersion, AssistantVersion.id == Message.assistant_version_id)
+        .outerjoin(Model, and_(Model.id == sql_cast(Message.model["id"].astext, Uuid()), Model.enabled))
+        .outerjoin(Connection, Connection.id == Model.connection_id)
+        .where(Message.id == message_id)
+        .with_for_update(of=Message)
+    )
     async with app.begin(Principal.system(tenant_id)) as work:
-        message = await work.session.get(Message, message_id, with_for_update=True)
-        if message is None or message.status != "pending" or message.model is None:
+        row = (await work.session.execute(needed)).first()
+        if row is None or row[0].status != "pending":
             return None
+        message, asked, version, user_id, model, connection = row
         if message.lease_until is not None and message.lease_until > now:
             return None
-        if message.stop_requested:
-            message.status, message.finished_at = "stopped", now
+        if version is None:
+            raise Conflict("the assistant was deleted before it could answer: choose another", code="assistant-gone")
+        if model is None or connection is None:
+            raise NotFound("the model is no longer offered: choose another for this assistant", code="model-not-found")
         message.lease_until = now + LEASE
-        row = (
-            await work.session.execute(
-                select(AssistantVersion, Conversation.user_id)
-                .join(Conversation, Conversation.id == message.conversation_id)
-                .where(AssistantVersion.id == message.assistant_version_id)
-            )
-        ).first()
-        if row is None:
-            raise AppError("the assistant was deleted before it could answer", code="assistant-gone")
-        model, connection = await ModelService(work).usable(UUID(message.model["id"]), kind="chat")
-        question, history = await _history(work.session, message)
-        run = Run(message, question, history, row[0], model, connection, row[1])
+        if message.stop_requested:
+            message.status, message.finished_at, message.lease_until = "stopped", now, None
+        history = await _history(work.session, asked) if asked.parent_id is not None else []
+        run = Run(message, asked.content, history, version, model, connection, user_id)
     if message.status == "stopped":
         writer = await app.streams.writer(str(message_id))
         writer.write(*ending(message))
@@ -168,20 +176,21 @@ async def _claim(app: App, tenant_id: UUID, message_id: UUID) -> Run | None:
     return run
 
 
-async def _history(session: Any, message: Message) -> tuple[str, list[prompt.Turn]]:
-    """The question, and the turns on the branch above it, oldest first."""
-    tree = (
+async def _history(session: AsyncSession, question: Message) -> list[prompt.Turn]:
+    """The turns on the branch above a question, oldest first."""
+    branch = (
         select(Message.id, Message.parent_id, Message.role, Message.content)
-        .where(Message.id == message.parent_id)
+        .where(Message.id == question.parent_id)
         .cte("branch", recursive=True)
     )
     above = select(Message.id, Message.parent_id, Message.role, Message.content).join(
-        tree, Message.id == tree.c.parent_id
+        branch, Message.id == branch.c.parent_id
     )
-    tree = tree.union_all(above)
-    rows = (await session.execute(select(tree.c.role, tree.c.content).limit(HISTORY + 1))).all()
+    branch = branch.union_all(above)
+    rows = await session.execute(select(branch.c.role, branch.c.content).limit(HISTORY))
     turns = [prompt.Turn(role, content) for role, content in rows if content]
-    return turns[0].text, list(reversed(turns[1:]))
+    turns.reverse()
+    return turns
 
 
 async def _write(app: App, run: Run, writer: StreamWriter) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from advanced_alchemy.repository import SQLAlchemyAsyncRepository
-from sqlalchemy import delete, select
+from sqlalchemy import delete, insert, select
 from uuid_utils.compat import uuid7
 
 from folkmoot.ai.models import Connection, Model
@@ -106,28 +106,27 @@ class ConversationService:
         _, version = await AssistantService(self._work).get(conversation.assistant_id, Access.READ)
         parent = await self._parent(conversation.id, data.parent_id)
         model, connection = await self._model(version)
-        question = Message(
-            id=uuid7(),
-            tenant_id=who.tenant,
-            conversation_id=conversation.id,
-            parent_id=parent.id if parent else None,
-            role="user",
-            content=data.content,
-            request_key=key,
-        )
+        question = {
+            "id": uuid7(),
+            "tenant_id": who.tenant,
+            "conversation_id": conversation.id,
+            "parent_id": parent.id if parent else None,
+            "role": "user",
+            "content": data.content,
+            "request_key": key,
+        }
         reply = Message(
             id=uuid7(),
             tenant_id=who.tenant,
             conversation_id=conversation.id,
-            parent_id=question.id,
+            parent_id=question["id"],
             role="assistant",
             status="pending",
             assistant_version_id=version.id,
             model={"id": str(model.id), "name": model.name, "provider": connection.kind},
             collection_ids=[str(item) for item in version.collection_ids],
         )
-        self._work.session.add(question)
-        await self._work.session.flush()
+        await self._work.session.execute(insert(Message), [question])
         self._work.session.add(reply)
         conversation.title = conversation.title or " ".join(data.content.split())[:80]
         conversation.updated_at = datetime.now(UTC)

@@ -117,6 +117,11 @@ class NotAvailable(AppError):
     title = "Something that this needs is not available now"
 
 
+def changed_at_once() -> Conflict:
+    """Two transactions wanted the same row, and this one lost."""
+    return Conflict("somebody changed the same thing at the same time: try again", code="try-again")
+
+
 def from_database(error: BaseException) -> AppError | None:
     """What a constraint said, by SQLSTATE, or None if the error is not the client's doing.
 
@@ -131,7 +136,7 @@ def from_database(error: BaseException) -> AppError | None:
     if state in ("23502", "23514"):
         return BadRequest("a value breaks a rule of the data")
     if state in ("40001", "40P01", "55P03"):
-        return Conflict("somebody changed the same thing at the same time: try again", code="try-again")
+        return changed_at_once()
     if state == "42501":
         return NotFound("there is no such thing here")
     if state and state[:2] == "22":

@@ -13,6 +13,7 @@ from litestar.datastructures import State
 from litestar.exceptions import HTTPException, ValidationException
 from litestar.params import HeaderParameter, QueryParameter
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm.exc import StaleDataError
 
 from folkmoot.kit import errors
 from folkmoot.kit.access import Permission, Principal
@@ -150,6 +151,8 @@ def on_database_error(request: Request[Any, Any, Any], error: DBAPIError) -> Res
 def on_crash(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     if isinstance(error, UnicodeEncodeError):
         return problem(request, errors.BadRequest("the request has characters that text may not have"))
+    if isinstance(error, StaleDataError):
+        return problem(request, errors.changed_at_once())
     log.error("request.crashed", method=request.method, path=request.url.path, exc_info=error)
     return problem(request, errors.AppError("this is our mistake; it is in the log under the request id"))
 

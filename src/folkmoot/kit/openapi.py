@@ -12,6 +12,7 @@ from litestar.enums import MediaType
 from litestar.openapi.plugins import JsonRenderPlugin, SwaggerRenderPlugin
 
 from folkmoot.kit.http import Problem
+from folkmoot.kit.structs import Input
 
 Json = dict[str, Any]
 PROBLEM = "application/problem+json"
@@ -58,7 +59,9 @@ def finish(document: Json) -> Json:
     """A copy of Litestar's document with the error answers, security and an example for every operation."""
     done = copy.deepcopy(document)
     schemas: Json = done["components"]["schemas"]
-    _, parts = msgspec.json.schema_components([Problem], ref_template="#/components/schemas/{name}")
+    # Litestar loses the bounds of fields that may be absent; msgspec, which enforces them, tells them all.
+    inputs = [kind for kind in _below(Input) if kind.__name__ in schemas]
+    _, parts = msgspec.json.schema_components([Problem, *inputs], ref_template="#/components/schemas/{name}")
     schemas.update(parts)
     done["components"]["securitySchemes"] = {
         "token": {"type": "http", "scheme": "bearer", "description": "The access token of `POST /auth/login`."}
@@ -84,6 +87,10 @@ def finish(document: Json) -> Json:
                     if media_type in ("application/json", "multipart/form-data") and "example" not in media:
                         media["example"] = example(media["schema"], schemas)
     return done
+
+
+def _below(kind: type[Input]) -> list[type[Input]]:
+    return [found for child in kind.__subclasses__() for found in (child, *_below(child))]
 
 
 def _problem(status: int, said: str) -> Json:

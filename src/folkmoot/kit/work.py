@@ -118,6 +118,7 @@ async def begin(sessions: Sessions, principal: Principal) -> AsyncGenerator[Work
         await session.commit()
     if work.rings and work.principal.tenant_id is not None:
         work.after_commit(lambda: sessions.ring(work.principal.tenant))
+    # In order: the stream of an answer is opened before the worker hears of it.
     for call in work.follow:
         await call()
 

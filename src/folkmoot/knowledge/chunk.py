@@ -233,12 +233,9 @@ class _Cutter:
                 self._flush()
             used = self._open.tokens if self._open is not None else 0
             begun = self._open.start if self._open is not None else at
-            rest = self._reach(at, span.end, MAX_TOKENS - used, begun)
-            if rest == span.end:
-                end = span.end
-            else:
-                target = self._reach(at, span.end, max(TARGET_TOKENS - used, MIN_TOKENS), begun)
-                end = _cut(text, at, target, span.kind)
+            enough = max(TARGET_TOKENS - used, MIN_TOKENS)
+            target, most = self._reach(at, span.end, enough, MAX_TOKENS - used, begun + _MAX_CHARACTERS)
+            end = span.end if most == span.end else _cut(text, at, target, span.kind)
             piece = text[at:end].rstrip()
             if piece:
                 again = header if at > span.start else ""
@@ -247,11 +244,18 @@ class _Cutter:
                 self._flush()
             at = _after_space(text, end, span.end)
 
-    def _reach(self, at: int, end: int, tokens: int, begun: int) -> int:
-        """How far so many tokens and characters go from `at`, at most to `end`."""
-        beyond = next(islice(_TOKEN.finditer(self._text, at, end), tokens, None), None)
-        reach = beyond.start() if beyond is not None else end
-        return min(reach, max(begun + _MAX_CHARACTERS, at + 1))
+    def _reach(self, at: int, end: int, enough: int, most: int, limit: int) -> tuple[int, int]:
+        """How far `enough` tokens go from `at`, and how far the most do, at most to `end` and to `limit`."""
+        tokens = _TOKEN.finditer(self._text, at, end)
+        limit = min(max(limit, at + 1), end)
+        beyond = next(islice(tokens, enough, None), None)
+        if beyond is None:
+            return limit, limit
+        target = min(beyond.start(), limit)
+        if most <= enough:
+            return target, target
+        beyond = next(islice(tokens, most - enough - 1, None), None)
+        return target, limit if beyond is None else min(beyond.start(), limit)
 
     def _flush(self) -> None:
         filled = self._open
@@ -300,10 +304,10 @@ def _cut(text: str, start: int, limit: int, kind: BlockKind) -> int:
     for at in range(limit, max(early, start + 1), -1):
         if text[at - 1].isspace() or (at < len(text) and text[at].isspace()):
             return at
-    at = limit
-    while at - 1 > start and at < len(text) and (unicodedata.combining(text[at]) or text[at] in "\u200d\ufe0f"):
-        at -= 1  # not between a letter and its accent
-    return at
+    for at in range(limit, max(start + 1, limit - 16), -1):
+        if at >= len(text) or not (unicodedata.combining(text[at]) or text[at] in "\u200d\ufe0f"):
+            return at  # not between a letter and its accent
+    return limit
 
 
 def _last_end(text: str, early: int, limit: int) -> int | None:

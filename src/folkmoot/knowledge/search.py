@@ -15,7 +15,7 @@ from uuid import UUID
 
 from folkmoot_sdk import ProviderError
 from pgvector.sqlalchemy import HALFVEC
-from sqlalchemy import bindparam, cast, func, select, text
+from sqlalchemy import Float, bindparam, cast, func, select, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql import UUID as PG_UUID
 
@@ -172,7 +172,7 @@ async def _embedder(work: Work, collections: list[UUID]) -> tuple[Model, Connect
 
 async def _by_vector(work: Work, collections: list[UUID], model_id: UUID, vector: list[float]) -> list[_Scored]:
     wanted = cast(vector, HALFVEC(len(vector)))
-    distance = ChunkVector.embedding.op("<=>")(wanted)
+    distance = ChunkVector.embedding.op("<=>", return_type=Float())(wanted)
     rows = await work.session.execute(
         select(ChunkVector.chunk_id, 1 - distance)
         .where(

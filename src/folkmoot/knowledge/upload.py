@@ -17,6 +17,7 @@ from folkmoot.knowledge.service import CollectionService, DocumentService
 from folkmoot.knowledge.tasks import ingest_document
 
 MOST_FILES = 100
+_TOO_MANY = f"at most {MOST_FILES} files at once: those are taken, send the rest in another request"
 
 
 async def upload(
@@ -37,6 +38,8 @@ async def upload(
         if part.name != "file" or part.filename is None:
             await part.skip()
             continue
+        if len(documents) == MOST_FILES:
+            raise BadRequest(_TOO_MANY, code="too-many-files")
         file = await FileService(app).receive(principal, part.filename, part.chunks())
         async with app.begin(principal) as work:
             collection = await CollectionService(work).get(collection_id, Access.EDIT)
@@ -91,7 +94,7 @@ class _Parts:
             try:
                 self._events.extend(self._parser.parse(data))
             except ParserLimitReached as error:
-                raise BadRequest(f"at most {MOST_FILES} files at once: send the rest in another request") from error
+                raise BadRequest(f"the multipart body has too many or too large parts: {error}") from error
             except MultipartError as error:
                 raise BadRequest(f"the multipart body is broken: {error}", code="multipart-broken") from error
         return self._events.pop(0)

@@ -196,7 +196,8 @@ def call_hooks(point: EntryPoint) -> Loaded:
     except pluggy.PluginValidationError as error:
         raise BrokenPlugin(f"a hook takes no argument: {_first_line(error)}") from error
     loaded = Loaded(specs={})
-    callers = sorted(plugins.get_hookcallers(module) or (), key=lambda caller: caller.name)
+    known = [caller for caller in plugins.get_hookcallers(module) or () if caller.name in _RETURNS]
+    callers = sorted(known, key=lambda caller: caller.name)
     if not callers:
         raise BrokenPlugin(f"{point.value} implements no hook: mark a function register_... with @hookimpl")
     loaded.hooks = tuple(caller.name for caller in callers)
