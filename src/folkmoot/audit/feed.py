@@ -83,7 +83,7 @@ def parse_cursor(value: str | None) -> Cursor | None:
     if not value:
         return None
     xid, _, seq = value.partition("-")
-    if not (xid.isascii() and xid.isdecimal() and seq.isascii() and seq.isdecimal()) or len(value) > 40:
+    if not all(part.isascii() and part.isdecimal() and len(part) <= 18 for part in (xid, seq)):
         raise BadRequest("`last_event_id` is not one of ours: leave it out to begin with what happens now")
     return int(xid), int(seq)
 

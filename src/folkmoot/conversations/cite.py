@@ -12,11 +12,14 @@ from dataclasses import dataclass
 from uuid import UUID
 
 MARKER = re.compile(r"\[(\d{1,3})\]")
-_BEGUN = re.compile(r"\[\d{0,3}$")
+# With the space before it, which goes too if the marker cites nothing.
+_BEGUN = re.compile(r" ?\[\d{0,3}$| $")
 _WORD = re.compile(r"\w+")
 # A full stop ends a sentence only before white space: "1.2 metres" is one.
 _SENTENCE = re.compile(r"\S[^\n]*?(?:[.!?…]+[\"'”’»)\]]*(?=\s|$)|(?=\n)|$)")
 LONGEST_QUOTE = 600
+_LOOKED_AT = 2000
+"""Characters before a marker in which its sentence is looked for."""
 
 
 @dataclass(frozen=True)
@@ -71,18 +74,18 @@ class MarkerReader:
         found: list[tuple[int, str]] = []
         last = 0
         for match in MARKER.finditer(text):
-            shown.append(text[last : match.start()])
-            self._said += text[last : match.start()]
+            before = text[last : match.start()]
             last = match.end()
             n = int(match.group(1))
-            if n in self._known:
-                found.append((n, _last_sentence(self._said)))
+            known = n in self._known
+            before = before if known else before.removesuffix(" ")
+            self._said += before
+            shown.append(before)
+            if known:
+                found.append((n, _last_sentence(self._said[-_LOOKED_AT:])))
                 shown.append(match.group())
-            elif shown[-1].endswith(" "):
-                shown[-1] = shown[-1][:-1]
         shown.append(text[last:])
-        # Only the end is ever looked at again.
-        self._said = (self._said + text[last:])[-2000:]
+        self._said = (self._said + text[last:])[-_LOOKED_AT:]
         return "".join(shown), found
 
 

@@ -151,6 +151,8 @@ def on_database_error(request: Request[Any, Any, Any], error: DBAPIError) -> Res
 def on_crash(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     if isinstance(error, UnicodeEncodeError):
         return problem(request, errors.BadRequest("the request has characters that text may not have"))
+    if isinstance(error, RecursionError) and "deserializing" in str(error):
+        return problem(request, errors.BadRequest("the body is nested too deeply"))
     if isinstance(error, StaleDataError):
         return problem(request, errors.changed_at_once())
     log.error("request.crashed", method=request.method, path=request.url.path, exc_info=error)
