@@ -51,10 +51,10 @@ def stub() -> Iterator[str]:
 
 
 async def _measure(report: Report, server: Server, url: str) -> None:
-    signed = server.client()
-    headers = {"Authorization": signed.headers["Authorization"]}
-    space = signed.post("/spaces", json={"name": "Bench"}).json()["id"]
-    assistant = signed.post(f"/spaces/{space}/assistants", json={"name": "Bench"}).json()["id"]
+    with server.client() as signed:
+        headers = {"Authorization": signed.headers["Authorization"]}
+        space = signed.post("/spaces", json={"name": "Bench"}).json()["id"]
+        assistant = signed.post(f"/spaces/{space}/assistants", json={"name": "Bench"}).json()["id"]
     limits = httpx.Limits(max_connections=200, max_keepalive_connections=200)
     async with (
         httpx.AsyncClient(base_url=server.url, headers=headers, timeout=60, trust_env=False, limits=limits) as ours,

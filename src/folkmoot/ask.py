@@ -137,7 +137,7 @@ async def _answer(app: App, principal: Principal, conversation_id: UUID, questio
         message = await ConversationService(work).ask(
             conversation_id, Ask(content=question), key=None, answer=answer_message, streams=app.streams
         )
-    sources: dict[int, dict[str, object]] = {}
+    sources: list[dict[str, Any]] = []
     async with aclosing(app.streams.read(str(message.id))) as entries:
         async for entry in entries:
             if entry is None:
@@ -148,7 +148,7 @@ async def _answer(app: App, principal: Principal, conversation_id: UUID, questio
                     sys.stdout.write(data["text"])
                     sys.stdout.flush()
                 case b"citation":
-                    sources.setdefault(data["n"], data)
+                    sources.append(data)
                 case b"message.failed":
                     errors.print(f"\n[red]{escape(data['detail'])}[/red]")
                     return 1
@@ -157,8 +157,10 @@ async def _answer(app: App, principal: Principal, conversation_id: UUID, questio
     sys.stdout.write("\n")
     if sources:
         sys.stdout.write("\nSources\n")
-    for n, source in sorted(sources.items()):
+    for source in sorted(sources, key=lambda found: (found["n"], found["start"])):
         place = f", page {source['page']}" if source["page"] is not None else ""
         quote = " ".join(str(source["quote"]).split())
-        sys.stdout.write(f"[{n}] {source['document_name']}{place}: “{quote[:160]}{'…' if len(quote) > 160 else ''}”\n")
+        sys.stdout.write(
+            f"[{source['n']}] {source['document_name']}{place}: “{quote[:160]}{'…' if len(quote) > 160 else ''}”\n"
+        )
     return 0

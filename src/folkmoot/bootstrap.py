@@ -27,8 +27,8 @@ class Made:
     """The password was made here, and is shown this once."""
 
 
-async def create_tenant(app: App, name: str, email: str, *, platform_account: bool = False) -> Made:
-    """A tenant with its administrator and the models that need nothing.
+async def create_tenant(app: App, name: str, email: str) -> Made:
+    """A tenant with its administrator and the models that need nothing; the first one gets the platform's account.
 
     The password is `admin_password` of the settings, or a random one. Raises `SettingsError` for a short one.
     """
@@ -42,6 +42,7 @@ async def create_tenant(app: App, name: str, email: str, *, platform_account: bo
         )
     hashed = await hash_password(password)
     async with app.begin(Principal.platform()) as work:
+        platform_account = await TenantService(work).first() is None
         tenant = await TenantService(work).create(name)
         await UserService(work).create(email, hashed, name="Administrator", role="owner")
     await connect_defaults(app, tenant.id, platform_account=platform_account)
@@ -54,6 +55,6 @@ async def ensure_first(app: App) -> Made | None:
         first = await TenantService(work).first()
     if first is None:
         email = app.settings.admin_email or FIRST_EMAIL
-        return await create_tenant(app, FIRST_TENANT, email, platform_account=True)
+        return await create_tenant(app, FIRST_TENANT, email)
     await connect_defaults(app, first.id, platform_account=True)
     return None

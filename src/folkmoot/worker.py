@@ -36,6 +36,7 @@ ALIVE_KEY = "folkmoot:worker:alive"
 ALIVE_SECONDS = 15
 SWEEP_SECONDS = 5.0
 DELAYED_SECONDS = 0.5
+RECEIVER_SECONDS = 1.0
 LEAVE_SECONDS = 6.0
 """How long running tasks may take to put their rows in order when the worker goes down."""
 
@@ -72,7 +73,12 @@ async def working(app: App) -> AsyncGenerator[None]:
     finally:
         for loop in loops:
             loop.cancel()
-        await asyncio.gather(*loops, return_exceptions=True)
+        _, stuck = await asyncio.wait(loops, timeout=RECEIVER_SECONDS)
+        if stuck:
+            # A receiver can lose its cancellation inside a blocking read; without its connection it ends.
+            for lane in settings.lanes:
+                await jobs.brokers[lane].connection_pool.disconnect()
+            await asyncio.wait(stuck, timeout=RECEIVER_SECONDS)
         for running in list(RUNNING):
             running.cancel()
         if RUNNING:

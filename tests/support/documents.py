@@ -157,15 +157,17 @@ def xlsx_bomb(megabytes: int = 300) -> bytes:
     return _package(
         "spreadsheetml.sheet",
         "xl/workbook.xml",
-        {"xl/workbook.xml": book.encode(), "xl/_rels/workbook.xml.rels": ties.encode(), "xl/worksheets/sheet1.xml": body},
+        {
+            "xl/workbook.xml": book.encode(),
+            "xl/_rels/workbook.xml.rels": ties.encode(),
+            "xl/worksheets/sheet1.xml": body,
+        },
     )
 
 
 def laughs() -> bytes:
     """A docx whose XML names an entity that grows to billions of characters."""
-    entities = "".join(
-        f'<!ENTITY e{level} "{f"&e{level - 1};" * 10 if level else "lol"}">' for level in range(10)
-    )
+    entities = "".join(f'<!ENTITY e{level} "{f"&e{level - 1};" * 10 if level else "lol"}">' for level in range(10))
     body = (
         f'<?xml version="1.0"?><!DOCTYPE w [{entities}]><w:document xmlns:w="{WORD}"><w:body><w:p><w:r><w:t>&e9;'
         "</w:t></w:r></w:p></w:body></w:document>"
@@ -180,7 +182,11 @@ def encrypted_office() -> bytes:
         text = name.encode("utf-16-le") + b"\0\0"
         links = struct.pack("<iii", -1, right, child)
         return (
-            text.ljust(64, b"\0") + struct.pack("<HBB", len(text), kind, 1) + links + bytes(36) + struct.pack("<iQ", start, size)
+            text.ljust(64, b"\0")
+            + struct.pack("<HBB", len(text), kind, 1)
+            + links
+            + bytes(36)
+            + struct.pack("<iQ", start, size)
         )
 
     head = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(16) + struct.pack("<HHHHH", 0x3E, 3, 0xFFFE, 9, 6) + bytes(6)

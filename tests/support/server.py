@@ -8,7 +8,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -66,12 +67,15 @@ class Server:
         self.port = free_port()
         self.log = data.with_name(f"{data.name}.log")
         self.process: subprocess.Popen[bytes] | None = None
+        self.before = 0
+        """Length of the log when it was started last."""
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}/api/v1"
 
     def start(self) -> Server:
+        self.before = len(self.said()) if self.log.exists() else 0
         with self.log.open("ab") as out:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "folkmoot", "up", "--data", str(self.data), "--port", str(self.port)],
@@ -86,6 +90,8 @@ class Server:
     def _ready(self) -> bool:
         assert self.process is not None
         assert self.process.poll() is None, self.said()
+        if "Folkmoot is ready" not in self.said()[self.before :]:
+            return False
         try:
             return httpx.get(f"http://127.0.0.1:{self.port}/health/ready", timeout=2).status_code == 200
         except httpx.TransportError:
@@ -134,14 +140,14 @@ class Server:
             self.process.wait(seconds)
         return family
 
-    def client(self, email: str = EMAIL, password: str = PASSWORD, tenant: str | None = None) -> httpx.Client:
+    @contextmanager
+    def client(self, email: str = EMAIL, password: str = PASSWORD) -> Iterator[httpx.Client]:
         """Signed in."""
-        client = httpx.Client(base_url=self.url, timeout=60, trust_env=False)
-        body = {"email": email, "password": password, **({"tenant": tenant} if tenant else {})}
-        signed = client.post("/auth/login", json=body)
-        assert signed.status_code in (200, 201), signed.text
-        client.headers["Authorization"] = f"Bearer {signed.json()['access_token']}"
-        return client
+        with httpx.Client(base_url=self.url, timeout=60, trust_env=False) as client:
+            signed = client.post("/auth/login", json={"email": email, "password": password})
+            assert signed.status_code in (200, 201), signed.text
+            client.headers["Authorization"] = f"Bearer {signed.json()['access_token']}"
+            yield client
 
 
 def gone(processes: list[psutil.Process], seconds: float = 5) -> bool:

@@ -51,6 +51,7 @@ log = get_logger(__name__)
 ATTEMPTS = 3
 FIRST_EVENT_SECONDS = 120.0
 IDLE_SECONDS = 60.0
+LOOK_SECONDS = 1.0
 MOST_CONNECTIONS = 256
 
 
@@ -210,20 +211,34 @@ class _Connecting:
 
 
 async def _timed(events: AsyncIterator[ChatEvent], model: str) -> AsyncGenerator[ChatEvent]:
-    """`events` with a limit on the silence before the first and between any two."""
-    limit = FIRST_EVENT_SECONDS
+    """`events` with a limit on the silence before the first and between any two.
+
+    One timer looks now and then when the last event came: a time-out of its own around each of a hundred
+    tokens a second would cost more than reading them.
+    """
+    task, loop = asyncio.current_task(), asyncio.get_running_loop()
+    last, limit, waiting, silent = loop.time(), FIRST_EVENT_SECONDS, True, False
+
+    def look() -> None:
+        nonlocal silent, timer
+        if waiting and loop.time() - last > limit and task is not None:
+            silent = True
+            task.cancel()
+            return
+        timer = loop.call_later(LOOK_SECONDS, look)
+
+    timer = loop.call_later(LOOK_SECONDS, look)
     try:
-        while True:
-            try:
-                async with asyncio.timeout(limit):
-                    event = await anext(events)
-            except StopAsyncIteration:
-                return
-            except TimeoutError:
-                raise Unavailable(f"{model} was silent for {limit:.0f} seconds") from None
-            limit = IDLE_SECONDS
+        async for event in events:
+            limit, waiting = IDLE_SECONDS, False
             yield event
+            last, waiting = loop.time(), True
+    except asyncio.CancelledError:
+        if not silent or (task is not None and task.uncancel() > 0):
+            raise
+        raise Unavailable(f"{model} was silent for {limit:.0f} seconds") from None
     finally:
+        timer.cancel()
         close = getattr(events, "aclose", None)
         if close is not None:
             await close()

@@ -17,7 +17,7 @@ from typing import Any
 from uuid import UUID
 
 from folkmoot_sdk import ProviderError, ReasoningDelta, TextDelta, Usage
-from sqlalchemy import Uuid, and_, select, update
+from sqlalchemy import Uuid, and_, bindparam, select, update
 from sqlalchemy import cast as sql_cast
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
@@ -41,6 +41,18 @@ log = get_logger(__name__)
 LEASE = timedelta(seconds=20)
 RENEW_SECONDS = 5.0
 PASSAGES = 8
+_Question = aliased(Message)
+NEEDED = (
+    select(Message, _Question, AssistantVersion, Conversation.user_id, Model, Connection)
+    .join(_Question, _Question.id == Message.parent_id)
+    .join(Conversation, Conversation.id == Message.conversation_id)
+    .outerjoin(AssistantVersion, AssistantVersion.id == Message.assistant_version_id)
+    .outerjoin(Model, and_(Model.id == sql_cast(Message.model["id"].astext, Uuid()), Model.enabled))
+    .outerjoin(Connection, Connection.id == Model.connection_id)
+    .where(Message.id == bindparam("message"))
+    .with_for_update(of=Message)
+)
+"""All that an answer is made from; built once, since every answer asks it."""
 HISTORY = 40
 """Turns that are looked at; the prompt keeps as many of the newest as fit."""
 
@@ -141,19 +153,8 @@ def _failure(code: str, detail: str, *, retryable: bool) -> dict[str, Any]:
 async def _claim(app: App, tenant_id: UUID, message_id: UUID) -> Run | None:
     """Take a pending answer for this worker, and read all that it needs, in one transaction."""
     now = datetime.now(UTC)
-    question = aliased(Message)
-    needed = (
-        select(Message, question, AssistantVersion, Conversation.user_id, Model, Connection)
-        .join(question, question.id == Message.parent_id)
-        .join(Conversation, Conversation.id == Message.conversation_id)
-        .outerjoin(AssistantVersion, AssistantVersion.id == Message.assistant_version_id)
-        .outerjoin(Model, and_(Model.id == sql_cast(Message.model["id"].astext, Uuid()), Model.enabled))
-        .outerjoin(Connection, Connection.id == Model.connection_id)
-        .where(Message.id == message_id)
-        .with_for_update(of=Message)
-    )
     async with app.begin(Principal.system(tenant_id)) as work:
-        row = (await work.session.execute(needed)).first()
+        row = (await work.session.execute(NEEDED, {"message": message_id})).first()
         if row is None or row[0].status != "pending":
             return None
         message, asked, version, user_id, model, connection = row
@@ -288,32 +289,50 @@ async def _renew(app: App, run: Run) -> None:
             stop = await work.session.scalar(
                 update(Message).where(Message.id == run.message.id).values(**values).returning(Message.stop_requested)
             )
-        if stop:
+        if stop is not False:  # asked to, or the message is gone
             app.part(Running).stop(run.message.id)
 
 
 async def _finish(app: App, run: Run, writer: StreamWriter, status: str, error: dict[str, Any] | None) -> None:
+    message, usage = run.message, run.usage
+    fields: dict[str, Any] = {
+        "status": status,
+        "error": error,
+        "content": "".join(run.text),
+        "reasoning": "".join(run.reasoning),
+        "citations": run.citations,
+        "passages": run.passages,
+        "finished_at": datetime.now(UTC),
+        "lease_until": None,
+        "usage": {"input_tokens": usage.input_tokens, "output_tokens": usage.output_tokens} if usage else None,
+    }
     async with app.begin(run.principal) as work:
-        message = await work.session.get(Message, run.message.id, with_for_update=True)
-        if message is None:
+        stored = await work.session.execute(
+            update(Message)
+            .where(Message.id == message.id)
+            .values(**fields)
+            .returning(Message.id)
+            .execution_options(synchronize_session=False)
+        )
+        if stored.first() is None:
+            detail = "the conversation was deleted while it was answered"
+            work.after_commit(lambda: _say_gone(writer, _failure("message-deleted", detail, retryable=False)))
             return
-        message.status, message.error = status, error
-        message.content, message.reasoning = "".join(run.text), "".join(run.reasoning)
-        message.citations, message.passages = run.citations, run.passages
-        message.finished_at, message.lease_until = datetime.now(UTC), None
-        if run.usage is not None:
-            message.usage = {
-                "input_tokens": run.usage.input_tokens,
-                "output_tokens": run.usage.output_tokens,
-            }
         work.record(
             f"message.{status}" if status != "complete" else "message.completed",
             "message",
             message.id,
             user_id=run.user_id,
-            data={"conversation_id": str(message.conversation_id), "model": message.model, "usage": message.usage},
+            data={"conversation_id": str(message.conversation_id), "model": message.model, "usage": fields["usage"]},
         )
+    for name, value in fields.items():
+        setattr(message, name, value)
     writer.write(*ending(message))
+    await writer.flush()
+
+
+async def _say_gone(writer: StreamWriter, error: dict[str, Any]) -> None:
+    writer.write("message.failed", error)
     await writer.flush()
 
 

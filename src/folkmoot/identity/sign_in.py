@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 
 from folkmoot.identity import passwords
 from folkmoot.identity.models import Session, User
@@ -19,6 +19,13 @@ from folkmoot.kit.work import caller
 from folkmoot.tenants.models import Tenant
 
 log = get_logger(__name__)
+STANDING = (
+    select(User.role, User.state, Session.revoked_at, Tenant.state)
+    .join(Session, Session.user_id == User.id)
+    .join(Tenant, Tenant.id == User.tenant_id)
+    .where(User.id == bindparam("user"), Session.id == bindparam("session"))
+)
+"""Built once: every request asks it."""
 WRONG = "the e-mail or the password is wrong"
 
 
@@ -101,14 +108,8 @@ class SignIn:
         """Who an access token speaks for, checked against the session as it is now. Raises `NotSignedIn`."""
         claims = self._tokens.read_access(token)
         async with self._app.begin(Principal.system(claims.tenant_id)) as work:
-            row = (
-                await work.session.execute(
-                    select(User.role, User.state, Session.revoked_at, Tenant.state)
-                    .join(Session, Session.user_id == User.id)
-                    .join(Tenant, Tenant.id == User.tenant_id)
-                    .where(User.id == claims.user_id, Session.id == claims.session_id)
-                )
-            ).first()
+            found = {"user": claims.user_id, "session": claims.session_id}
+            row = (await work.session.execute(STANDING, found)).first()
         if row is None or row[2] is not None:
             raise NotSignedIn("this session has ended: sign in again", code="session-ended")
         if row[1] != "active" or row[3] != "active":

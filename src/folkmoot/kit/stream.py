@@ -23,8 +23,10 @@ from folkmoot.kit.redis import Redis
 
 log = get_logger(__name__)
 
-JOIN_SECONDS = 0.02
-"""How long deltas gather once the first has gone out."""
+JOIN_SECONDS = 0.015
+JOIN_SECONDS_EACH = 0.0007
+"""How long deltas gather once the first has gone out: longer by this for each stream that is being written, so
+that many answers at once cost about as many events a second as a few."""
 KEEP_SECONDS = 3600
 """How long a finished stream can be read again; after that the stored message tells the end."""
 OPEN_SECONDS = 24 * 3600
@@ -150,7 +152,7 @@ class Streams:
             if done is not None and not done.done():
                 done.set_result(None)
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(JOIN_SECONDS):
+                async with asyncio.timeout(JOIN_SECONDS + JOIN_SECONDS_EACH * len(dirty)):
                     await self._urgent.wait()
 
     # reading

@@ -10,15 +10,21 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any
+from datetime import UTC, datetime
+from typing import Any, cast
 from uuid import UUID
 
-from sqlalchemy import text
+from sqlalchemy import Table, insert, text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+from uuid_utils.compat import uuid7
 
 from folkmoot.kit.access import Principal
 from folkmoot.kit.events import Event
 from folkmoot.kit.jobs import Jobs, Task
+from folkmoot.kit.log import get_logger
+
+
+log = get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -52,8 +58,8 @@ class Work:
     sessions: Sessions
     follow: list[Callable[[], Awaitable[None]]] = field(default_factory=list[Callable[[], Awaitable[None]]])
     """What `begin()` does after the commit; add to it by `enqueue` and `after_commit`."""
-    rings: bool = False
-    """An event was recorded."""
+    events: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    """Recorded, and written as the last statement before the commit."""
 
     def enqueue(self, task: Task, *, delay: float = 0, **payload: Any) -> None:
         """Queue `task` once this transaction is committed; `delay` in seconds."""
@@ -76,22 +82,23 @@ class Work:
     ) -> None:
         """Write an event in this transaction. `user_id` narrows who hears of it to that person."""
         who, source = self.principal, caller.get()
-        self.session.add(
-            Event(
-                tenant_id=tenant_id or who.tenant,
-                actor_kind=who.kind,
-                actor_id=who.user_id,
-                action=action,
-                object_type=object_type,
-                object_id=object_id,
-                space_id=space_id,
-                user_id=user_id,
-                request_id=source.request_id,
-                ip=source.ip,
-                data=data or {},
-            )
+        self.events.append(
+            {
+                "id": uuid7(),
+                "tenant_id": tenant_id or who.tenant,
+                "created_at": datetime.now(UTC),
+                "actor_kind": who.kind,
+                "actor_id": who.user_id,
+                "action": action,
+                "object_type": object_type,
+                "object_id": object_id,
+                "space_id": space_id,
+                "user_id": user_id,
+                "request_id": source.request_id,
+                "ip": source.ip,
+                "data": data or {},
+            }
         )
-        self.rings = True
 
     async def enter(self, tenant_id: UUID) -> None:
         """Become the given tenant, once a stranger has shown who they are or a tenant has been made."""
@@ -115,14 +122,22 @@ async def begin(sessions: Sessions, principal: Principal) -> AsyncGenerator[Work
         work = Work(session, principal, sessions)
         await _say_who(session, principal)
         yield work
+        if work.events:
+            await session.flush()
+            await session.execute(_RECORD, work.events)
         await session.commit()
-    if work.rings and work.principal.tenant_id is not None:
+    if work.events and work.principal.tenant_id is not None:
         work.after_commit(lambda: sessions.ring(work.principal.tenant))
     # In order: the stream of an answer is opened before the worker hears of it.
     for call in work.follow:
-        await call()
+        try:
+            await call()
+        except Exception:
+            # It is committed: an error now would tell the client that it is not.
+            log.exception("work.follow_up_failed")
 
 
+_RECORD = insert(cast("Table", Event.__table__))
 _SAY_WHO = text(
     "SELECT set_config('folkmoot.tenant', :tenant, true), set_config('folkmoot.lookup', :lookup, true),"
     " set_config('folkmoot.platform', :platform, true)"

@@ -279,5 +279,5 @@ async def _fail(app: App, reading: Reading, code: str, message: str, *, retryabl
         document.media_type = reading.media_type or document.media_type
         document.error_code, document.error_message = code, message
         document.retry_at = datetime.now(UTC) + timedelta(seconds=pause) if again else None
-        record(work, "document.failed", document)
+        record(work, "document.delayed" if again else "document.failed", document)
     return pause if again else None

@@ -50,9 +50,8 @@ class ParserPool:
 
     def __init__(
         self,
-        plugins: PluginManager | None = None,
+        plugins: PluginManager,
         *,
-        plugins_allow: tuple[str, ...] | None = None,
         max_processes: int = 2,
         memory: int = 1 << 30,
         seconds: float = 300.0,
@@ -61,7 +60,7 @@ class ParserPool:
         max_characters: int = 50_000_000,
         max_blocks: int = 2_000_000,
     ) -> None:
-        self._plugins = plugins or PluginManager.load(allow=plugins_allow)
+        self._plugins = plugins
         self._max_processes = max_processes
         self._memory = memory
         """Bytes of address space of one process, the interpreter's own 100 MB among them."""
@@ -229,9 +228,8 @@ class ParserPool:
         return TooLarge(f"{name} took longer than {self._seconds:g} s to read: split it and upload the parts")
 
     def _too_much_memory(self, name: str) -> TooLarge:
-        return TooLarge(
-            f"{name} needs more than {_as_size(self._memory)} of memory to read: split it and upload the parts"
-        )
+        size = f"{self._memory / 2**30:g} GiB" if self._memory >= 2**30 else f"{self._memory / 2**20:g} MiB"
+        return TooLarge(f"{name} needs more than {size} of memory to read: split it and upload the parts")
 
     def _keep(self, process: _Process) -> None:
         if self._closed or process.documents >= self._documents_per_process:
@@ -328,6 +326,7 @@ class _Process:
                 code = await self._process.wait()
         except TimeoutError:
             self.kill()
+            self._hang_up()
             code = await self._process.wait()
         await asyncio.wait([self._listening], timeout=1)
         return code, bytes(self._said)
@@ -339,11 +338,14 @@ class _Process:
 
     async def bury(self) -> None:
         self._channel.close()
+        self._hang_up()
         await self._process.wait()
         self._listening.cancel()
         await asyncio.wait([self._listening])
-        # Closes the pipes even if a process that it left behind holds them open.
-        self._process._transport.close()  # type: ignore[attr-defined]
+
+    def _hang_up(self) -> None:
+        """Close the pipes. asyncio's `wait` waits for their end, which nobody sees while reading is paused."""
+        self._process._transport.close()  # type: ignore[attr-defined] # noqa: SLF001
 
     async def _listen(self) -> None:
         complaints = self._process.stderr
@@ -391,7 +393,3 @@ def _checked(item: Parsed, name: str) -> Parsed:
 
 def _error_class(code: str) -> type[ParserError]:
     return next((known for known in ParserError.__subclasses__() if known.code == code), ParserError)
-
-
-def _as_size(count: int) -> str:
-    return f"{count / 2**30:g} GiB" if count >= 2**30 else f"{count / 2**20:g} MiB"

@@ -18,6 +18,7 @@ import os
 import platform
 import resource
 import signal
+import stat
 import struct
 import sys
 from collections.abc import Callable
@@ -139,7 +140,7 @@ def _allow_reading(ruleset: int, path: str) -> None:
     except OSError:
         return
     try:
-        right = _READ_FILE | (_READ_DIR if os.path.isdir(path) else 0)
+        right = _READ_FILE | (_READ_DIR if stat.S_ISDIR(os.fstat(place).st_mode) else 0)
         _checked(_libc.syscall(_LANDLOCK_ADD, ruleset, 1, struct.pack("=Qi", right, place), 0))
     finally:
         os.close(place)

@@ -209,7 +209,6 @@ class DocumentController(Controller):
             headers={
                 "Content-Disposition": f"attachment; filename*=UTF-8''{quote(document.name, safe='')}",
                 "Content-Length": str(file.size),
-                "X-Content-Type-Options": "nosniff",
                 "Content-Security-Policy": "sandbox; default-src 'none'",
             },
         )

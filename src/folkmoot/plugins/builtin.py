@@ -20,7 +20,7 @@ _HTML = re.compile(
 )
 
 
-def _nothing_is_certain(head: bytes) -> str | None:
+def _nothing_is_certain(_head: bytes) -> str | None:
     """Any text may be plain text, Markdown or CSV: only the name tells."""
     return None
 

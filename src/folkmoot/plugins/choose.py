@@ -103,7 +103,9 @@ def choose_parser(parsers: Sequence[ParserSpec], head: bytes, name: str) -> tupl
         # A format that nobody has a reader for is still text where its bytes are: source code, JSON, logs.
         _refuse_wrong_name(head, name, suffix)
         return text, "text/plain"
-    raise UnsupportedFile(f"{name} is {_what(head)}, which cannot be read here: upload one of {_readable(parsers)}")
+    title, signatures = _SIGNATURES.get(suffix, ("", ()))
+    what = title if head.startswith(signatures) else _what(head)
+    raise UnsupportedFile(f"{name} is {what}, which cannot be read here: upload one of {_readable(parsers)}")
 
 
 def _sniff(spec: ParserSpec, head: bytes) -> str | None:
