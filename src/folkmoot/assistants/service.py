@@ -41,19 +41,10 @@ class AssistantService:
 
         Raises `NotFound`, or `Forbidden` for a member of the space who may not.
         """
-        row = (
-            await self._work.session.execute(
-                select(Assistant, AssistantVersion)
-                .join(
-                    AssistantVersion,
-                    and_(
-                        AssistantVersion.assistant_id == Assistant.id,
-                        AssistantVersion.number == Assistant.version,
-                    ),
-                )
-                .where(Assistant.id == assistant_id, Assistant.space_id.in_(self._spaces.mine()))
-            )
-        ).first()
+        newest = and_(AssistantVersion.assistant_id == Assistant.id, AssistantVersion.number == Assistant.version)
+        query = select(Assistant, AssistantVersion).join(AssistantVersion, newest)
+        mine = Assistant.space_id.in_(self._spaces.mine())
+        row = (await self._work.session.execute(query.where(Assistant.id == assistant_id, mine))).first()
         if row is None:
             raise NotFound("there is no such assistant, or you are not in its space")
         if access is not Access.READ:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 from advanced_alchemy.repository import SQLAlchemyAsyncRepository
-from sqlalchemy import delete, insert, select
+from sqlalchemy import Table, bindparam, delete, insert, select, update
 from uuid_utils.compat import uuid7
 
 from folkmoot.ai.models import Connection, Model
@@ -25,6 +25,21 @@ from folkmoot.kit.stream import Streams
 from folkmoot.kit.work import Work
 
 OPEN = ("pending", "streaming")
+ASKED = ("id", "tenant_id", "conversation_id", "parent_id", "role", "content", "status", "request_key")
+ANSWERED = ("assistant_version_id", "model", "collection_ids")
+# Built once: every question runs these, and 64 may come at the same moment.
+ADD = insert(cast("Table", Message.__table__))
+TOUCH = (
+    update(cast("Table", Conversation.__table__))
+    .where(Conversation.id == bindparam("conversation"))
+    .values(title=bindparam("said"), updated_at=bindparam("now"))
+)
+NEWEST = (
+    select(Message.id, Message.status)
+    .where(Message.conversation_id == bindparam("conversation"), Message.role == "assistant")
+    .order_by(Message.id.desc())
+    .limit(1)
+)
 
 
 class _Conversations(SQLAlchemyAsyncRepository[Conversation]):
@@ -104,33 +119,39 @@ class ConversationService:
         if conversation.assistant_id is None:
             raise Conflict("the assistant of this conversation was deleted: begin a new one", code="assistant-gone")
         _, version = await AssistantService(self._work).get(conversation.assistant_id, Access.READ)
-        parent = await self._parent(conversation.id, data.parent_id)
+        parent_id = await self._parent(conversation.id, data.parent_id)
         model, connection = await self._model(version)
-        question = {
-            "id": uuid7(),
-            "tenant_id": who.tenant,
-            "conversation_id": conversation.id,
-            "parent_id": parent.id if parent else None,
-            "role": "user",
-            "content": data.content,
-            "request_key": key,
-        }
+        shared = {"tenant_id": who.tenant, "conversation_id": conversation.id}
+        question = Message(
+            id=uuid7(),
+            **shared,
+            parent_id=parent_id,
+            role="user",
+            content=data.content,
+            status="complete",
+            status="complete",
+            request_key=key,
+        )
         reply = Message(
             id=uuid7(),
-            tenant_id=who.tenant,
-            conversation_id=conversation.id,
-            parent_id=question["id"],
+            **shared,
+            parent_id=question.id,
             role="assistant",
+            content="",
             status="pending",
             assistant_version_id=version.id,
             model={"id": str(model.id), "name": model.name, "provider": connection.kind},
             collection_ids=[str(item) for item in version.collection_ids],
         )
-        await self._work.session.execute(insert(Message), [question])
-        self._work.session.add(reply)
-        conversation.title = conversation.title or " ".join(data.content.split())[:80]
-        conversation.updated_at = datetime.now(UTC)
-        await self._work.session.flush()
+        await self._work.session.execute(ADD, [_row(question), _row(reply)])
+        await self._work.session.execute(
+            TOUCH,
+            {
+                "conversation": conversation.id,
+                "said": conversation.title or " ".join(data.content.split())[:80],
+                "now": datetime.now(UTC),
+            },
+        )
         self._work.record("message.asked", "message", reply.id, user_id=who.user)
         first = created(reply)
         self._work.after_commit(lambda: _open_stream(streams, str(reply.id), first))
@@ -153,26 +174,33 @@ class ConversationService:
             select(Message).where(Message.parent_id.in_(question), Message.role == "assistant")
         )
 
-    async def _parent(self, conversation_id: UUID, parent_id: UUID | None) -> Message | None:
+    async def _parent(self, conversation_id: UUID, parent_id: UUID | None) -> UUID | None:
         """The answer that a question goes on from: the one named, else the newest."""
-        answers = select(Message).where(Message.conversation_id == conversation_id, Message.role == "assistant")
-        newest = await self._work.session.scalar(answers.order_by(Message.id.desc()).limit(1))
+        newest = (await self._work.session.execute(NEWEST, {"conversation": conversation_id})).first()
         if newest is not None and newest.status in OPEN:
             raise Conflict(
                 "the last question is still being answered: wait for it, or stop it", code="answer-in-progress"
             )
         if parent_id is None:
-            return newest
-        parent = await self._work.session.scalar(answers.where(Message.id == parent_id))
-        if parent is None:
+            return newest.id if newest else None
+        known = select(Message.id).where(
+            Message.id == parent_id, Message.conversation_id == conversation_id, Message.role == "assistant"
+        )
+        if await self._work.session.scalar(known) is None:
             raise NotFound("`parent_id` names no answer of this conversation")
-        return parent
+        return parent_id
 
     async def _model(self, version: AssistantVersion) -> tuple[Model, Connection]:
         models = ModelService(self._work)
         if version.model_id is None:
             return await models.default_chat()
         return await models.usable(version.model_id, kind="chat")
+
+
+def _row(message: Message) -> dict[str, Any]:
+    return {name: getattr(message, name) for name in (*ASKED, *ANSWERED)} | {
+        "collection_ids": message.collection_ids or []
+    }
 
 
 async def _open_stream(streams: Streams, stream: str, first: dict[str, Any]) -> None:

@@ -23,7 +23,6 @@ from folkmoot.kit.events import Event
 from folkmoot.kit.jobs import Jobs, Task
 from folkmoot.kit.log import get_logger
 
-
 log = get_logger(__name__)
 
 

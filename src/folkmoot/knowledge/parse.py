@@ -13,9 +13,6 @@ import logging
 import os
 import shutil
 import signal
-import socket
-import struct
-import sys
 import tempfile
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import suppress
@@ -34,15 +31,13 @@ from folkmoot_sdk import (
     TooLarge,
 )
 
-from folkmoot.knowledge.parse_process import LONGEST_FRAME, Answer, Batch, Failed, Ready, Request
+from folkmoot.knowledge.parse_child import Child
+from folkmoot.knowledge.parse_process import Batch, Failed, Request
 from folkmoot.plugins.manager import PluginManager
 
 log = logging.getLogger(__name__)
 
-_START_SECONDS = 30.0
-_PASSED_ON = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "LD_LIBRARY_PATH")
 _NO_MEMORY = (b"MemoryError", b"bad_alloc", b"out of memory", b"Out of memory", b"Cannot allocate memory")
-_DECODER = msgspec.msgpack.Decoder(Answer)
 
 
 class ParserPool:
@@ -71,8 +66,10 @@ class ParserPool:
         self._max_characters = max_characters
         self._max_blocks = max_blocks
         self._slots = asyncio.Semaphore(max_processes)
-        self._idle: list[_Process] = []
-        self._busy: set[_Process] = set()
+        self._idle: list[Child] = []
+        self._busy: set[Child] = set()
+        self._starting = 0
+        self._none_starts = asyncio.Event()
         self._ending: set[asyncio.Task[None]] = set()
         self._closed = False
 
@@ -91,6 +88,8 @@ class ParserPool:
             self._end(self._unpark(self._idle[0]))
         for process in list(self._busy):
             self._end(process)
+        if self._starting:
+            await self._none_starts.wait()
         if self._ending:
             await asyncio.wait(self._ending)
 
@@ -138,7 +137,7 @@ class ParserPool:
         finally:
             os.close(descriptor)
 
-    async def _ask(self, request: Request, descriptor: int) -> _Process:
+    async def _ask(self, request: Request, descriptor: int) -> Child:
         """A process that has got the request: a warm one of the same plugin, else a new one."""
         payload = msgspec.msgpack.encode(request)
         while (warm := next((p for p in self._idle if p.plugin == request.plugin), None)) is not None:
@@ -149,20 +148,37 @@ class ParserPool:
             self._end(warm)
         # Never more processes than slots: one that waits for documents of another plugin makes room.
         while self._idle and len(self._idle) + len(self._busy) >= self._max_processes:
-            self._end(self._unpark(self._idle[0]))
-        if self._closed:
-            raise ParserUnavailable("the worker is shutting down: the document is read when it is back")
-        process = await _Process.start(request.plugin, self._memory)
-        self._busy.add(process)
+            await asyncio.wait([self._end(self._unpark(self._idle[0]))])
+        process = await self._begin(request.plugin)
         try:
             await process.ready()
             process.send(payload, descriptor)
-        except BaseException:
+        except BaseException as error:
             self._end(process)
+            if self._closed and isinstance(error, ParserUnavailable):
+                raise _shutting_down() from None
             raise
         return process
 
-    async def _answers(self, process: _Process, name: str) -> AsyncGenerator[Parsed, None]:
+    async def _begin(self, plugin: str) -> Child:
+        """Start a process; one that starts while the pool closes is ended before `close` returns."""
+        if self._closed:
+            raise _shutting_down()
+        self._starting += 1
+        self._none_starts.clear()
+        try:
+            process = await Child.start(plugin, self._memory)
+            self._busy.add(process)
+        finally:
+            self._starting -= 1
+            if not self._starting:
+                self._none_starts.set()
+        if self._closed:
+            self._end(process)
+            raise _shutting_down()
+        return process
+
+    async def _answers(self, process: Child, name: str) -> AsyncGenerator[Parsed, None]:
         remaining = self._seconds
         characters = blocks = 0
         clock = asyncio.get_running_loop().time
@@ -208,10 +224,10 @@ class ParserPool:
                     "open it where it was made and save it again"
                 )
 
-    async def _crashed(self, process: _Process, name: str) -> ParserError:
+    async def _crashed(self, process: Child, name: str) -> ParserError:
         code, said = await process.ended()
         if self._closed:
-            return ParserUnavailable("the worker is shutting down: the document is read when it is back")
+            return _shutting_down()
         if code == -signal.SIGXCPU:
             return self._too_slow(name)
         if code == -signal.SIGKILL or any(words in said for words in _NO_MEMORY):
@@ -231,7 +247,7 @@ class ParserPool:
         size = f"{self._memory / 2**30:g} GiB" if self._memory >= 2**30 else f"{self._memory / 2**20:g} MiB"
         return TooLarge(f"{name} needs more than {size} of memory to read: split it and upload the parts")
 
-    def _keep(self, process: _Process) -> None:
+    def _keep(self, process: Child) -> None:
         if self._closed or process.documents >= self._documents_per_process:
             return
         self._busy.discard(process)
@@ -239,128 +255,20 @@ class ParserPool:
         loop = asyncio.get_running_loop()
         process.timer = loop.call_later(self._idle_seconds, lambda: self._end(self._unpark(process)))
 
-    def _unpark(self, process: _Process) -> _Process:
+    def _unpark(self, process: Child) -> Child:
         self._idle.remove(process)
         if process.timer is not None:
             process.timer.cancel()
         return process
 
-    def _end(self, process: _Process) -> None:
+    def _end(self, process: Child) -> asyncio.Task[None]:
         """Kill now, clean up in the background: nobody who was cancelled waits for it."""
         self._busy.discard(process)
         process.kill()
         task = asyncio.get_running_loop().create_task(process.bury())
         self._ending.add(task)
         task.add_done_callback(self._ending.discard)
-
-
-class _Process:
-    """One child, its request socket and the tail of what it complains of."""
-
-    def __init__(self, plugin: str, process: asyncio.subprocess.Process, channel: socket.socket) -> None:
-        self.plugin = plugin
-        self.documents = 0
-        self.timer: asyncio.TimerHandle | None = None
-        self._process = process
-        self._channel = channel
-        self._said = bytearray()
-        self._listening = asyncio.get_running_loop().create_task(self._listen())
-
-    @classmethod
-    async def start(cls, plugin: str, memory: int) -> _Process:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
-            try:
-                process = await asyncio.create_subprocess_exec(
-                    sys.executable,
-                    "-P",
-                    "-X",
-                    "faulthandler",
-                    "-m",
-                    "folkmoot.knowledge.parse_process",
-                    str(memory),
-                    str(os.getpid()),
-                    stdin=theirs.fileno(),
-                    stdout=asyncio.subprocess.PIPE,
-                    stderr=asyncio.subprocess.PIPE,
-                    env=_environment(),
-                    cwd="/",
-                    start_new_session=True,
-                    limit=1 << 20,
-                )
-            except BaseException:
-                ours.close()
-                raise
-        ours.setblocking(False)
-        return cls(plugin, process, ours)
-
-    async def ready(self) -> None:
-        """Wait until the walls stand. Raises `ParserUnavailable` if it does not get so far."""
-        try:
-            async with asyncio.timeout(_START_SECONDS):
-                answer = await self.receive()
-        except (TimeoutError, asyncio.IncompleteReadError, ConnectionError, msgspec.DecodeError) as error:
-            self.kill()
-            code, said = await self.ended()
-            log.error("a parser process did not start (exit code %s): %s", code, said.decode(errors="replace"))
-            raise ParserUnavailable("the process that reads files did not start: see the log of the worker") from error
-        if isinstance(answer, Ready) and answer.missing:
-            log.debug("a parser process runs without: %s", ", ".join(answer.missing))
-
-    def send(self, payload: bytes, descriptor: int) -> None:
-        """Raises `OSError` if the process is gone."""
-        socket.send_fds(self._channel, [payload], [descriptor])
-
-    async def receive(self) -> Answer:
-        out = self._process.stdout
-        assert out is not None
-        (length,) = struct.unpack("!I", await out.readexactly(4))
-        if length > LONGEST_FRAME:
-            raise msgspec.DecodeError(f"a message of {length} bytes")
-        return _DECODER.decode(await out.readexactly(length))
-
-    async def ended(self) -> tuple[int, bytes]:
-        """The exit code, and the last of what it said. It has closed its end: it is dead, or made so."""
-        try:
-            async with asyncio.timeout(1):
-                code = await self._process.wait()
-        except TimeoutError:
-            self.kill()
-            self._hang_up()
-            code = await self._process.wait()
-        await asyncio.wait([self._listening], timeout=1)
-        return code, bytes(self._said)
-
-    def kill(self) -> None:
-        if self._process.returncode is None:
-            with suppress(ProcessLookupError, PermissionError):
-                os.killpg(self._process.pid, signal.SIGKILL)
-
-    async def bury(self) -> None:
-        self._channel.close()
-        self._hang_up()
-        await self._process.wait()
-        self._listening.cancel()
-        await asyncio.wait([self._listening])
-
-    def _hang_up(self) -> None:
-        """Close the pipes. asyncio's `wait` waits for their end, which nobody sees while reading is paused."""
-        self._process._transport.close()  # type: ignore[attr-defined] # noqa: SLF001
-
-    async def _listen(self) -> None:
-        complaints = self._process.stderr
-        assert complaints is not None
-        while some := await complaints.read(1 << 16):
-            self._said += some
-            del self._said[:-8192]
-
-
-def _environment() -> dict[str, str]:
-    """What Python needs to start, and none of the host's secrets."""
-    passed = {k: v for k, v in os.environ.items() if k in _PASSED_ON or k.startswith("PYTHON")}
-    # One thread a library: their stacks and arenas would count as memory.
-    single = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "MALLOC_ARENA_MAX"), "1")
-    return {**passed, **single, "PYTHONDONTWRITEBYTECODE": "1"}
+        return task
 
 
 def _open(file: Path | BinaryIO) -> int:
@@ -389,6 +297,10 @@ def _checked(item: Parsed, name: str) -> Parsed:
     if any(word is not None and "\x00" in word for word in words):
         raise CorruptFile(f"{name} could not be read: its reader answered with bytes that are not text")
     return item
+
+
+def _shutting_down() -> ParserUnavailable:
+    return ParserUnavailable("the worker is shutting down: the document is read when it is back")
 
 
 def _error_class(code: str) -> type[ParserError]:
