@@ -14,7 +14,7 @@ $(UV):
 	$(RUN)/python -m pip install --quiet --disable-pip-version-check uv
 
 $(READY): $(UV) uv.lock pyproject.toml $(wildcard plugins/*/pyproject.toml providers/*/pyproject.toml)
-	$(UV) sync --quiet --frozen --all-packages
+	$(UV) sync --quiet --frozen --all-packages --compile-bytecode
 	touch $(READY)
 
 up: $(READY)

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from folkmoot.ai.runtime import Runtime
-from folkmoot.audit.feed import Bell
+from folkmoot.feed.service import Bell
 from folkmoot.identity.tokens import Tokens
 from folkmoot.kit.app import App
 from folkmoot.kit.crypto import Keyring

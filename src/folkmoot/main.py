@@ -28,8 +28,8 @@ from sqlalchemy.exc import DBAPIError
 from folkmoot.ai.routes import ModelController
 from folkmoot.assemble import assemble
 from folkmoot.assistants.routes import AssistantController
-from folkmoot.audit.routes import FeedController
 from folkmoot.conversations.routes import ConversationController, MessageController
+from folkmoot.feed.routes import FeedController
 from folkmoot.identity.routes import AuthController, MeController
 from folkmoot.identity.sign_in import SignIn
 from folkmoot.kit import http

@@ -191,7 +191,8 @@ class MessageController(Controller):
 def _stream(app: App, principal: Principal, message: Message, *, after: int, status: int) -> Stream:
     async def body() -> AsyncIterator[bytes]:
         async for entry in _entries(app, principal, message, after=after):
-            yield b": keep-alive\n\n" if entry is None else entry.sse()
+            # One line, without the blank one that ends an event: some clients would see an empty event.
+            yield b": keep-alive\n" if entry is None else entry.sse()
 
     return Stream(
         body(),

@@ -129,7 +129,6 @@ class ConversationService:
             role="user",
             content=data.content,
             status="complete",
-            status="complete",
             request_key=key,
         )
         reply = Message(

@@ -31,13 +31,21 @@ class Connection:
         if request.model != MODEL:
             raise ModelNotFound(f"this connection has no model {request.model!r}, only {MODEL!r}: choose that one")
         text = compose(request)
-        for piece in _PIECE.findall(text):
+        pieces = _PIECE.findall(text)
+        pause = min(WORD_SECONDS, LONGEST_SECONDS / len(pieces))
+        for piece in pieces:
             yield TextDelta(piece)
-            await asyncio.sleep(0)
+            await asyncio.sleep(pause)
         read = sum(len(message.text.split()) for message in request.messages)
         read += sum(len(passage.text.split()) for passage in request.passages)
         yield Usage(input_tokens=read, output_tokens=len(text.split()))
         yield Finish("stop")
+
+
+WORD_SECONDS = 0.008
+"""From one word to the next: all at once, a person would not see that it is an answer being given."""
+LONGEST_SECONDS = 1.0
+"""Of all pauses together."""
 
 
 def compose(request: ChatRequest) -> str:

@@ -12,7 +12,7 @@ from litestar.di import NamedDependency
 from litestar.exceptions import WebSocketDisconnect
 from litestar.params import QueryParameter
 
-from folkmoot.audit.feed import Bell, after, now, parse_cursor
+from folkmoot.feed.service import Bell, after, now, parse_cursor
 from folkmoot.kit.access import Permission
 from folkmoot.kit.app import App
 from folkmoot.kit.errors import AppError

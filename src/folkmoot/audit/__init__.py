@@ -1,1 +1,0 @@
-"""What happened: the log of events, and the socket that tells of them as they happen."""

@@ -1,0 +1,1 @@
+"""Telling each person, as it happens, of what they may see."""

@@ -1,0 +1,61 @@
+"""Settings are read from the environment, and a wrong one is named."""
+
+import base64
+from dataclasses import FrozenInstanceError
+
+import pytest
+
+from folkmoot.settings import Settings, SettingsError, described
+
+KEY = base64.b64encode(b"k" * 32).decode()
+
+
+def test_each_kind_of_value_is_read():
+    read = Settings.from_environment(
+        {
+            "FOLKMOOT_PORT": "9000",
+            "FOLKMOOT_LANES": "chat, ingest,",
+            "FOLKMOOT_LOG_LEVEL": "debug",
+            "FOLKMOOT_HOST": "::1",
+        }
+    )
+    assert (read.port, read.lanes, read.log_level, read.host) == (9000, ("chat", "ingest"), "debug", "::1")
+    assert Settings.from_environment({}) == Settings()
+    assert Settings.from_environment({}, port=1).port == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("PORT", "x"), ("LOG_LEVEL", "loud"), ("LANES", "chat,other"), ("DATABASE_URL_FILE", "/nowhere")],
+)
+def test_a_wrong_value_names_its_variable(name, value):
+    with pytest.raises(SettingsError, match=f"FOLKMOOT_{name}"):
+        Settings.from_environment({f"FOLKMOOT_{name}": value})
+
+
+def test_a_secret_may_lie_in_a_file(tmp_path):
+    (tmp_path / "key").write_text(KEY + "\n")
+    read = Settings.from_environment({"FOLKMOOT_SECRET_KEY_FILE": str(tmp_path / "key")})
+    assert read.master_keys() == [b"k" * 32]
+
+
+@pytest.mark.parametrize("keys", [(), ("x",), (base64.b64encode(b"short").decode(),), (KEY, "")])
+def test_a_master_key_is_32_bytes(keys):
+    with pytest.raises(SettingsError, match="openssl rand"):
+        Settings(secret_key=keys).master_keys()
+
+
+def test_the_usual_names_of_the_model_service_are_read_too():
+    read = Settings.from_environment({"OPENAI_API_KEY": "k", "OPENAI_BASE_URL": "http://[::1]:8080/v1"})
+    assert read.reachable_inside() == ("[::1]:8080",)
+    assert Settings().reachable_inside() == ()
+    assert Settings.from_environment({"OPENAI_API_KEY": "a", "FOLKMOOT_OPENAI_API_KEY": "b"}).openai_api_key == "b"
+
+
+def test_nothing_secret_is_shown():
+    made = Settings(secret_key=(KEY,), admin_password="hunter2", database_url="postgresql://u:hunter2@h/d")
+    assert KEY not in repr(made)
+    assert "hunter2" not in repr(made)
+    assert all("hunter2" not in "".join(row) for row in described())
+    with pytest.raises(FrozenInstanceError):
+        made.port = 1
