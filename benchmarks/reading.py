@@ -55,7 +55,12 @@ def run(report: Report, folder: Path) -> None:
 
 def book() -> bytes:
     """A text of many words, the same each time, with a word of its own on each page."""
-    words = [f"{a}{b}{c}" for a in ("re", "an", "for", "un") for b in ("tal", "gar", "mel", "sten") for c in ("ing", "en", "a")]
+    words = [
+        f"{a}{b}{c}"
+        for a in ("re", "an", "for", "un")
+        for b in ("tal", "gar", "mel", "sten")
+        for c in ("ing", "en", "a")
+    ]
     dice = random.Random(7)
     out = io.BytesIO()
     canvas = Canvas(out, pagesize=A4, pageCompression=1)

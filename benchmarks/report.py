@@ -13,7 +13,9 @@ class Report:
         """`goal` is the most that `value` may be."""
         met = value <= goal
         self._missed += not met
-        print(f"{'ok  ' if met else 'OVER'} {what:52} {value:9.2f} {unit:3} goal {goal:g} {unit}; {reference}", flush=True)
+        print(
+            f"{'ok  ' if met else 'OVER'} {what:52} {value:9.2f} {unit:3} goal {goal:g} {unit}; {reference}", flush=True
+        )
 
     def close(self) -> int:
         print(f"{self._missed} over their goal" if self._missed else "all within their goals")

@@ -37,7 +37,9 @@ def run(report: Report, folder: Path) -> None:
     time.sleep(10)
     for name, most in (("serve", 160), ("worker", 160)):
         used = max(_megabytes(process) for process in _with_children(server.part(name)))
-        report.line(f"memory at rest, {name}", used, "MB", most, f"a process that imports its libraries {libraries:.0f} MB")
+        report.line(
+            f"memory at rest, {name}", used, "MB", most, f"a process that imports its libraries {libraries:.0f} MB"
+        )
     server.stop()
 
 

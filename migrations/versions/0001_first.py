@@ -256,9 +256,7 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(
             ["tenant_id"], ["tenants.id"], name=op.f("fk_sessions_tenant_id_tenants"), ondelete="CASCADE"
         ),
-        sa.ForeignKeyConstraint(
-            ["user_id"], ["users.id"], name=op.f("fk_sessions_user_id_users"), ondelete="CASCADE"
-        ),
+        sa.ForeignKeyConstraint(["user_id"], ["users.id"], name=op.f("fk_sessions_user_id_users"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_sessions")),
     )
     op.create_index(op.f("ix_sessions_tenant_id"), "sessions", ["tenant_id"], unique=False)
@@ -319,9 +317,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_assistant_versions")),
         sa.UniqueConstraint("assistant_id", "number", name=op.f("uq_assistant_versions_assistant_id")),
     )
-    op.create_index(
-        op.f("ix_assistant_versions_tenant_id"), "assistant_versions", ["tenant_id"], unique=False
-    )
+    op.create_index(op.f("ix_assistant_versions_tenant_id"), "assistant_versions", ["tenant_id"], unique=False)
     op.create_table(
         "conversations",
         sa.Column("id", sa.Uuid(), nullable=False),

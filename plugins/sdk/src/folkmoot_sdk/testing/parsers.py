@@ -208,7 +208,7 @@ def _damaged(data: bytes, name: str) -> Iterator[tuple[str, bytes]]:
     for tenth in range(10):
         yield f"cut to {len(data) * tenth // 10} bytes", data[: len(data) * tenth // 10]
     for seed in range(20):
-        dice = random.Random(f"{name} {seed}")  # noqa: S311 - damage that repeats, no secret
+        dice = random.Random(f"{name} {seed}")
         flipped = bytearray(data)
         for _ in range(dice.randint(1, max(1, len(data) // 500))):
             flipped[dice.randrange(len(flipped))] ^= dice.randint(1, 255)
@@ -267,7 +267,7 @@ class ParserConformance:
             assert found == expected or not sample.sniffed, f"{sample.name}: sniff says {found!r}"
 
     def test_sniff_claims_nothing_that_is_not_its_own(self) -> None:
-        noise = random.Random(1843).randbytes(HEAD)  # noqa: S311 - noise that repeats, no secret
+        noise = random.Random(1843).randbytes(HEAD)
         heads = {"no bytes at all": b"", "random bytes": noise, "a few random bytes": noise[:5]}
         heads |= {kind: head for kind, head in self.foreign.items() if kind not in self.spec.media_types}
         for what, head in heads.items():
@@ -347,7 +347,7 @@ class ParserConformance:
     def test_registering_is_quick_and_does_no_io(self) -> None:
         if self.plugin is None:
             raise unittest.SkipTest("name the module with the hooks in `plugin` to test its registration")
-        done = subprocess.run(  # noqa: S603 - our own interpreter on the author's own module
+        done = subprocess.run(
             [sys.executable, "-c", _REGISTER, self.plugin, self.spec.kind, str(self.register_seconds)],
             env={**environ, "PYTHONPATH": pathsep.join(filter(None, sys.path))},
             capture_output=True,
