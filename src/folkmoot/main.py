@@ -34,6 +34,7 @@ from folkmoot.identity.routes import AuthController, MeController
 from folkmoot.identity.sign_in import SignIn
 from folkmoot.kit import http
 from folkmoot.kit.app import App
+from folkmoot.kit.db import warm
 from folkmoot.kit.errors import AppError, NotAvailable, NotSignedIn
 from folkmoot.kit.idempotency import before_request, before_send
 from folkmoot.kit.log import configure
@@ -78,6 +79,7 @@ def create_app(settings: Settings) -> Litestar:
     @contextlib.asynccontextmanager
     async def lifespan(litestar: Litestar) -> AsyncGenerator[None]:
         async with assemble(settings) as app:
+            await warm(app.sessions.engine, settings.database_pool)
             litestar.state.app = app
             yield
 

@@ -20,6 +20,7 @@ from folkmoot.conversations.answer import Running
 from folkmoot.conversations.service import STOP_CHANNEL
 from folkmoot.kit.access import Principal
 from folkmoot.kit.app import App
+from folkmoot.kit.db import warm
 from folkmoot.kit.jobs import RUNNING, SWEEPS, bind
 from folkmoot.kit.log import get_logger
 from folkmoot.knowledge import tasks as _knowledge
@@ -133,6 +134,7 @@ async def run(settings: Settings) -> None:
         with contextlib.suppress(NotImplementedError):
             loop.add_signal_handler(number, stop.set)
     async with assemble(settings) as app, working(app):
+        await warm(app.sessions.engine, settings.database_pool)
         log.info("worker.ready", lanes=list(settings.lanes))
         await stop.wait()
         log.info("worker.leaving", running=len(RUNNING))

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import msgspec
 from folkmoot_sdk import ModelInfo
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 
 from folkmoot.ai.models import Connection, Model
 from folkmoot.kit.crypto import Keyring
@@ -16,6 +16,14 @@ from folkmoot.kit.errors import NotAvailable, NotFound, ValidationFailed
 from folkmoot.kit.work import Work
 
 PURPOSE = "connection"
+DEFAULT = (
+    select(Model, Connection)
+    .join(Connection, Connection.id == Model.connection_id)
+    .where(Model.kind == bindparam("kind"), Model.enabled)
+    .order_by(Model.rank, Model.id)
+    .limit(1)
+)
+"""Built once: every question without a model of its own asks it."""
 
 
 class ModelService:
@@ -51,15 +59,7 @@ class ModelService:
 
     async def default(self, kind: str) -> tuple[Model, Connection] | None:
         """The model used where nothing is chosen, or None if there is none of this kind."""
-        row = (
-            await self._work.session.execute(
-                select(Model, Connection)
-                .join(Connection, Connection.id == Model.connection_id)
-                .where(Model.kind == kind, Model.enabled)
-                .order_by(Model.rank, Model.id)
-                .limit(1)
-            )
-        ).first()
+        row = (await self._work.session.execute(DEFAULT, {"kind": kind})).first()
         return (row[0], row[1]) if row else None
 
     async def default_chat(self) -> tuple[Model, Connection]:

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from advanced_alchemy.repository import SQLAlchemyAsyncRepository
 from msgspec import UNSET
-from sqlalchemy import and_, delete, select
+from sqlalchemy import and_, bindparam, delete, select
 
 from folkmoot.ai.service import ModelService
 from folkmoot.assistants.models import Assistant, AssistantVersion
@@ -19,8 +19,17 @@ from folkmoot.kit.paging import check_match, page
 from folkmoot.kit.structs import patch
 from folkmoot.kit.work import Work
 from folkmoot.knowledge.service import CollectionService
-from folkmoot.spaces.service import SpaceService
+from folkmoot.spaces.service import SpaceService, spaces_of
 
+VISIBLE = (
+    select(Assistant, AssistantVersion)
+    .join(
+        AssistantVersion,
+        and_(AssistantVersion.assistant_id == Assistant.id, AssistantVersion.number == Assistant.version),
+    )
+    .where(Assistant.id == bindparam("assistant"), Assistant.space_id.in_(spaces_of(bindparam("user"))))
+)
+"""An assistant with its newest version, for somebody who is in its space; built once, every question asks it."""
 PARAMETERS = ("temperature", "max_output_tokens")
 
 
@@ -41,10 +50,8 @@ class AssistantService:
 
         Raises `NotFound`, or `Forbidden` for a member of the space who may not.
         """
-        newest = and_(AssistantVersion.assistant_id == Assistant.id, AssistantVersion.number == Assistant.version)
-        query = select(Assistant, AssistantVersion).join(AssistantVersion, newest)
-        mine = Assistant.space_id.in_(self._spaces.mine())
-        row = (await self._work.session.execute(query.where(Assistant.id == assistant_id, mine))).first()
+        wanted = {"assistant": assistant_id, "user": self._work.principal.user}
+        row = (await self._work.session.execute(VISIBLE, wanted)).first()
         if row is None:
             raise NotFound("there is no such assistant, or you are not in its space")
         if access is not Access.READ:

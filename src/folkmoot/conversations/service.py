@@ -34,6 +34,9 @@ TOUCH = (
     .where(Conversation.id == bindparam("conversation"))
     .values(title=bindparam("said"), updated_at=bindparam("now"))
 )
+OWN = select(Conversation).where(
+    Conversation.id == bindparam("conversation"), Conversation.user_id == bindparam("user")
+)
 NEWEST = (
     select(Message.id, Message.status)
     .where(Message.conversation_id == bindparam("conversation"), Message.role == "assistant")
@@ -55,10 +58,8 @@ class ConversationService:
 
     async def get(self, conversation_id: UUID, *, lock: bool = False) -> Conversation:
         """One of the caller's own. Raises `NotFound`."""
-        found = select(Conversation).where(
-            Conversation.id == conversation_id, Conversation.user_id == self._work.principal.user
-        )
-        conversation = await self._work.session.scalar(found.with_for_update() if lock else found)
+        found = {"conversation": conversation_id, "user": self._work.principal.user}
+        conversation = await self._work.session.scalar(OWN.with_for_update() if lock else OWN, found)
         if conversation is None:
             raise NotFound("there is no such conversation, or it is not yours")
         return conversation

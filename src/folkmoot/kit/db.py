@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -56,6 +57,13 @@ class Tenanted:
     """Every table that is not platform-wide carries its tenant, and a forced policy on it."""
 
     tenant_id: Mapped[UUID] = mapped_column(ForeignKey("tenants.id", ondelete="CASCADE"), index=True, sort_order=-9)
+
+
+async def warm(engine: AsyncEngine, connections: int) -> None:
+    """Open connections before the first people come: making one costs as much as answering several requests."""
+    async with contextlib.AsyncExitStack() as stack:
+        for _ in range(connections):
+            await stack.enter_async_context(engine.connect())
 
 
 def _to_json(value: object) -> str:

@@ -29,10 +29,12 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from itertools import zip_longest
-from typing import Any, cast
+from typing import Any
 
 import httpcore
 import httpx
+
+from folkmoot.kit import tcp
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -219,8 +221,6 @@ class CheckedBackend(httpcore.AsyncNetworkBackend):
     def __init__(self, policy: NetPolicy, lookup: Lookup) -> None:
         self._policy = policy
         self._lookup = lookup
-        # httpcore types this name as a class that complains when anyio is missing.
-        self._plain = cast("httpcore.AsyncNetworkBackend", httpcore.AnyIOBackend())
 
     async def connect_tcp(
         self,
@@ -231,7 +231,7 @@ class CheckedBackend(httpcore.AsyncNetworkBackend):
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.AsyncNetworkStream:
         async def connect(address: str) -> httpcore.AsyncNetworkStream:
-            return await self._plain.connect_tcp(address, port, None, local_address, socket_options)
+            return await tcp.connect(address, port, local_address, socket_options)
 
         try:
             async with asyncio.timeout(timeout):

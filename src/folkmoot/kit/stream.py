@@ -60,6 +60,7 @@ class StreamWriter:
         self._streams, self.key, self._last = streams, key_of(stream), last
         self._pending: list[tuple[bytes, Any]] = []
         self._begun: set[bytes] = set()
+        self._expires = False
         self.ended = False
 
     def write(self, event: str, data: Any) -> None:
@@ -90,7 +91,9 @@ class StreamWriter:
             self._last += 1
             pipe.xadd(self.key, {b"e": event, b"d": encode(data)}, id=f"{self._last}-0")
             self.ended = self.ended or event in ENDS
-        pipe.expire(self.key, KEEP_SECONDS if self.ended else OPEN_SECONDS)
+        if self.ended or not self._expires:
+            pipe.expire(self.key, KEEP_SECONDS if self.ended else OPEN_SECONDS)
+            self._expires = True
 
 
 @dataclass(eq=False)
@@ -107,6 +110,7 @@ class Streams:
         self._blocking = blocking
         """A client of its own: its connection sits in a blocking read."""
         self._dirty: set[StreamWriter] = set()
+        self._hurried: set[StreamWriter] = set()
         self._wake = asyncio.Event()
         self._urgent = asyncio.Event()
         self._round: asyncio.Future[None] | None = None
@@ -123,10 +127,12 @@ class Streams:
         return StreamWriter(self, stream, last)
 
     def flush_soon(self, writer: StreamWriter, *, urgent: bool) -> None:
-        self._dirty.add(writer)
-        self._wake.set()
         if urgent:
+            self._hurried.add(writer)
             self._urgent.set()
+        else:
+            self._dirty.add(writer)
+        self._wake.set()
         self._run("flush", self._flush_all)
 
     async def flushed(self) -> None:
@@ -135,14 +141,27 @@ class Streams:
         await asyncio.shield(self._round)
 
     async def _flush_all(self) -> None:
+        """Write what is urgent at once, and the rest of all streams together now and then."""
+        loop, due = asyncio.get_running_loop(), 0.0
         while True:
-            await self._wake.wait()
-            self._wake.clear()
-            self._urgent.clear()
-            dirty, self._dirty = self._dirty, set()
+            if not self._hurried and not self._dirty:
+                self._wake.clear()
+                await self._wake.wait()
+            if self._hurried:
+                batch, self._hurried = self._hurried, set()
+                self._urgent.clear()
+                self._dirty -= batch
+            elif loop.time() >= due:
+                batch, self._dirty = self._dirty, set()
+                due = loop.time() + JOIN_SECONDS + JOIN_SECONDS_EACH * len(batch)
+            else:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout_at(due):
+                        await self._urgent.wait()
+                continue
             done, self._round = self._round, None
             pipe = self._redis.pipeline(transaction=False)
-            for writer in dirty:
+            for writer in batch:
                 writer.take(pipe)
             try:
                 await pipe.execute()
@@ -151,9 +170,6 @@ class Streams:
                 log.warning("stream.not_written", error=str(error))
             if done is not None and not done.done():
                 done.set_result(None)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(JOIN_SECONDS + JOIN_SECONDS_EACH * len(dirty)):
-                    await self._urgent.wait()
 
     # reading
 

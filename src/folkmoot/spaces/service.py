@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 from uuid import UUID
 
 from advanced_alchemy.repository import SQLAlchemyAsyncRepository
@@ -20,6 +21,11 @@ from folkmoot.spaces.schemas import SpaceCreate, SpaceUpdate
 
 class _Spaces(SQLAlchemyAsyncRepository[Space]):
     model_type = Space
+
+
+def spaces_of(user_id: Any) -> Select[UUID]:
+    """The ids of the spaces that a person is in, as a sub-query; `user_id` may be a parameter yet to be bound."""
+    return select(SpaceMember.space_id).where(SpaceMember.user_id == user_id)
 
 
 class SpaceService:
@@ -50,7 +56,7 @@ class SpaceService:
 
     def mine(self) -> Select[UUID]:
         """The ids of the spaces that the caller is in, as a sub-query."""
-        return select(SpaceMember.space_id).where(SpaceMember.user_id == self._work.principal.user)
+        return spaces_of(self._work.principal.user)
 
     async def page(self, limit: int, cursor: str | None) -> tuple[Sequence[Space], dict[UUID, SpaceRole], str | None]:
         """The caller's spaces, newest first, with the caller's role in each."""
