@@ -39,7 +39,7 @@ from folkmoot.kit.errors import AppError, NotAvailable, NotSignedIn
 from folkmoot.kit.idempotency import before_request, before_send
 from folkmoot.kit.log import configure
 from folkmoot.kit.openapi import BrowsePlugin, DocumentPlugin, assets
-from folkmoot.kit.process import die_with_parent
+from folkmoot.kit.process import die_with_parent, settle
 from folkmoot.kit.work import Caller, caller
 from folkmoot.knowledge.routes import CollectionController, DocumentController
 from folkmoot.plugins.routes import PluginController
@@ -81,6 +81,7 @@ def create_app(settings: Settings) -> Litestar:
         async with assemble(settings) as app:
             await warm(app.sessions.engine, settings.database_pool)
             litestar.state.app = app
+            settle()
             yield
 
     public = Router(

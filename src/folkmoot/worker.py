@@ -23,6 +23,7 @@ from folkmoot.kit.app import App
 from folkmoot.kit.db import warm
 from folkmoot.kit.jobs import RUNNING, SWEEPS, bind
 from folkmoot.kit.log import get_logger
+from folkmoot.kit.process import settle
 from folkmoot.knowledge import tasks as _knowledge
 from folkmoot.knowledge.parse import ParserPool
 from folkmoot.plugins.manager import PluginManager
@@ -135,6 +136,7 @@ async def run(settings: Settings) -> None:
             loop.add_signal_handler(number, stop.set)
     async with assemble(settings) as app, working(app):
         await warm(app.sessions.engine, settings.database_pool)
+        settle()
         log.info("worker.ready", lanes=list(settings.lanes))
         await stop.wait()
         log.info("worker.leaving", running=len(RUNNING))

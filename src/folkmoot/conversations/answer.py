@@ -17,7 +17,7 @@ from typing import Any
 from uuid import UUID
 
 from folkmoot_sdk import ProviderError, ReasoningDelta, TextDelta, Usage
-from sqlalchemy import Uuid, and_, bindparam, select, update
+from sqlalchemy import Select, Uuid, and_, bindparam, select, update
 from sqlalchemy import cast as sql_cast
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
@@ -55,6 +55,17 @@ NEEDED = (
 """All that an answer is made from; built once, since every answer asks it."""
 HISTORY = 40
 """Turns that are looked at; the prompt keeps as many of the newest as fit."""
+
+
+def _above() -> Select[str, str]:
+    turns = (Message.id, Message.parent_id, Message.role, Message.content)
+    branch = select(*turns).where(Message.id == bindparam("newest")).cte("branch", recursive=True)
+    branch = branch.union_all(select(*turns).join(branch, Message.id == branch.c.parent_id))
+    return select(branch.c.role, branch.c.content).limit(HISTORY)
+
+
+ABOVE = _above()
+"""The turns on a branch, newest first."""
 
 
 class Running:
@@ -179,16 +190,7 @@ async def _claim(app: App, tenant_id: UUID, message_id: UUID) -> Run | None:
 
 async def _history(session: AsyncSession, question: Message) -> list[prompt.Turn]:
     """The turns on the branch above a question, oldest first."""
-    branch = (
-        select(Message.id, Message.parent_id, Message.role, Message.content)
-        .where(Message.id == question.parent_id)
-        .cte("branch", recursive=True)
-    )
-    above = select(Message.id, Message.parent_id, Message.role, Message.content).join(
-        branch, Message.id == branch.c.parent_id
-    )
-    branch = branch.union_all(above)
-    rows = await session.execute(select(branch.c.role, branch.c.content).limit(HISTORY))
+    rows = await session.execute(ABOVE, {"newest": question.parent_id})
     turns = [prompt.Turn(role, content) for role, content in rows if content]
     turns.reverse()
     return turns
