@@ -23,6 +23,18 @@ $$ SELECT nullif(current_setting('folkmoot.lookup', true), '') $$;
 CREATE FUNCTION folkmoot_is_platform() RETURNS boolean LANGUAGE sql STABLE PARALLEL SAFE AS
 $$ SELECT current_setting('folkmoot.platform', true) = 'on' $$;
 """
+# Asked by every request: it says its tenant and reads under the policies, in one round trip.
+STANDING = """
+CREATE FUNCTION folkmoot_standing(tenant uuid, person uuid, sign_in uuid)
+RETURNS TABLE (role text, state text, revoked_at timestamptz, tenant_state text) LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM set_config('folkmoot.tenant', tenant::text, true);
+    RETURN QUERY
+    SELECT u.role::text, u.state::text, s.revoked_at, t.state::text
+    FROM users u JOIN sessions s ON s.user_id = u.id JOIN tenants t ON t.id = u.tenant_id
+    WHERE u.id = person AND s.id = sign_in;
+END $$
+"""
 POLICIES = {"tenants": f"id = {TENANT} OR (SELECT folkmoot_is_platform())"}
 # Who is about to sign in has no tenant yet, and reads just the row whose e-mail they name: a policy of its
 # own, because one for all commands would let them delete that row too.
@@ -540,11 +552,13 @@ def upgrade() -> None:
     op.create_index(op.f("ix_chunk_vectors_tenant_id"), "chunk_vectors", ["tenant_id"], unique=False)
     for table in TABLES:
         secure(table)
+    op.execute(STANDING)
     op.execute(f"GRANT SELECT ON alembic_version TO {RUNTIME}")
 
 
 def downgrade() -> None:
     for table in reversed(TABLES):
         op.execute(f"DROP TABLE {table} CASCADE")
+    op.execute("DROP FUNCTION folkmoot_standing")
     for name in ("folkmoot_tenant", "folkmoot_lookup", "folkmoot_is_platform"):
         op.execute(f"DROP FUNCTION {name}")

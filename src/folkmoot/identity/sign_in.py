@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import Uuid, bindparam, select, text
 
 from folkmoot.identity import passwords
 from folkmoot.identity.models import Session, User
@@ -15,17 +15,13 @@ from folkmoot.kit.access import Principal
 from folkmoot.kit.app import App
 from folkmoot.kit.errors import Conflict, NotSignedIn
 from folkmoot.kit.log import get_logger
-from folkmoot.kit.work import caller
+from folkmoot.kit.work import caller, glance
 from folkmoot.tenants.models import Tenant
 
 log = get_logger(__name__)
-STANDING = (
-    select(User.role, User.state, Session.revoked_at, Tenant.state)
-    .join(Session, Session.user_id == User.id)
-    .join(Tenant, Tenant.id == User.tenant_id)
-    .where(User.id == bindparam("user"), Session.id == bindparam("session"))
+STANDING = text("SELECT * FROM folkmoot_standing(:tenant, :user, :session)").bindparams(
+    bindparam("tenant", type_=Uuid()), bindparam("user", type_=Uuid()), bindparam("session", type_=Uuid())
 )
-"""Built once: every request asks it."""
 WRONG = "the e-mail or the password is wrong"
 
 
@@ -107,9 +103,9 @@ class SignIn:
     async def authenticate(self, token: str) -> Principal:
         """Who an access token speaks for, checked against the session as it is now. Raises `NotSignedIn`."""
         claims = self._tokens.read_access(token)
-        async with self._app.begin(Principal.system(claims.tenant_id)) as work:
-            found = {"user": claims.user_id, "session": claims.session_id}
-            row = (await work.session.execute(STANDING, found)).first()
+        row = await glance(
+            self._app.sessions, STANDING, tenant=claims.tenant_id, user=claims.user_id, session=claims.session_id
+        )
         if row is None or row[2] is not None:
             raise NotSignedIn("this session has ended: sign in again", code="session-ended")
         if row[1] != "active" or row[3] != "active":

@@ -6,7 +6,7 @@ enqueued or announced inside goes out only after the commit, so nobody hears of 
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import Any, cast
 from uuid import UUID
 
-from sqlalchemy import Table, insert, text
+from sqlalchemy import Table, TextClause, insert, text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from uuid_utils.compat import uuid7
 
@@ -134,6 +134,16 @@ async def begin(sessions: Sessions, principal: Principal) -> AsyncGenerator[Work
         except Exception:
             # It is committed: an error now would tell the client that it is not.
             log.exception("work.follow_up_failed")
+
+
+async def glance(sessions: Sessions, statement: TextClause, **parameters: Any) -> Sequence[Any] | None:
+    """The first row of one read that says its tenant by itself, in one round trip.
+
+    For the guard, which every request passes; everything else comes through `begin()`.
+    """
+    async with sessions.engine.connect() as connection:
+        alone = await connection.execution_options(isolation_level="AUTOCOMMIT")
+        return (await alone.execute(statement, parameters)).first()
 
 
 _RECORD = insert(cast("Table", Event.__table__))
