@@ -27,7 +27,7 @@ check: $(READY)
 	$(RUN)/lint-imports
 
 test: check
-	$(RUN)/python -m pytest -n auto
+	$(RUN)/python -m pytest -n auto --dist loadfile
 
 fix: $(READY)
 	$(RUN)/ruff check --fix $(CODE)

@@ -143,8 +143,11 @@ class Up:
         """Engines, migrations, worker and API, the first tenant; returns when `/health/ready` says so."""
         endpoints = self._engines.start()
         settings = settings_for(self._data, endpoints, self._base)
-        if migrate.upgrade(endpoints.owner_url):
+        fresh = migrate.upgrade(endpoints.owner_url)
+        if fresh:
+            # Before anything says that it is ready: whoever asks then can sign in.
             self._say("database migrated")
+            self._first(settings)
         environment = environment_of(settings)
         logs = self._data / "logs"
         logs.mkdir(exist_ok=True)
@@ -152,7 +155,8 @@ class Up:
             child = Child(name, arguments, environment, logs / f"{name.lower()}.log")
             child.start()
             self._children.append(child)
-        self._first(settings)
+        if not fresh:
+            self._first(settings)
         self._wait_until_ready()
         return settings
 

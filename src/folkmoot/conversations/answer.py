@@ -38,8 +38,8 @@ from folkmoot.knowledge.search import Hit, search
 
 log = get_logger(__name__)
 
-LEASE = timedelta(seconds=20)
-RENEW_SECONDS = 5.0
+LEASE = timedelta(seconds=12)
+RENEW_SECONDS = 3.0
 PASSAGES = 8
 _Question = aliased(Message)
 NEEDED = (

@@ -37,8 +37,8 @@ from folkmoot.plugins.manager import PluginManager
 
 log = get_logger(__name__)
 
-LEASE = timedelta(seconds=20)
-RENEW_SECONDS = 5.0
+LEASE = timedelta(seconds=12)
+RENEW_SECONDS = 3.0
 SHOW_SECONDS = 0.5
 """How often progress is written while it moves."""
 EMBED_BATCH = 64

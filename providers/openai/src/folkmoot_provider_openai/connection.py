@@ -81,9 +81,7 @@ class Connection:
         body = chat_body(request, is_openai=self._is_openai, stream_usage=self._config.stream_usage)
         reader = AnswerReader()
         async with self._send("POST", "/chat/completions", body, model=request.model) as response:
-            # Nothing to unpack is the rule, and then a shorter way for each token.
-            packed = response.headers.get("content-encoding", "identity") != "identity"
-            pieces = response.aiter_bytes() if packed else response.aiter_raw()
+            pieces = response.aiter_bytes()
             done = False
             try:
                 async with aclosing(self._events(pieces)) as events:
