@@ -207,6 +207,10 @@ class Engines:
         if not (cluster / "PG_VERSION").exists():
             self._make_cluster(account, programs, sockets / "password", passwords[SUPERUSER])
         account.own(cluster)
+        if Path("/proc/self").exists():
+            # Nothing of this folder runs, we have looked. PostgreSQL goes by the pid in the file, and would refuse
+            # for a killed server that its parent has not buried yet, or for a stranger with the same number.
+            (cluster / "postmaster.pid").unlink(missing_ok=True)
         self._launch_postgres(account, programs, sockets)
         self._wait()
         _set_up_database(programs, sockets, passwords)

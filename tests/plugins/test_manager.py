@@ -165,3 +165,23 @@ def test_a_hook_may_be_optional_and_parsers_come_by_priority(install):
     assert report(manager, "made").error is None
     kinds = [spec.kind for spec in manager.parsers]
     assert (kinds[0], kinds[-1]) == ("high", "low")
+
+
+def test_auth_backends_are_collected_by_kind(install):
+    install(
+        "door",
+        """
+        from contextlib import asynccontextmanager
+        from folkmoot_sdk import AuthBackendSpec
+        from msgspec import Struct
+        class Config(Struct): server: str
+        @asynccontextmanager
+        async def connect(config, context): yield None
+        @hookimpl
+        def register_auth_backends():
+            return [AuthBackendSpec(kind="ldap", title="Directory", config=Config, connect=connect)]
+        """,
+    )
+    manager = PluginManager.load(None, ())
+    assert report(manager, "door").hooks == ("register_auth_backends", "register_parsers")
+    assert manager.auth_backends["ldap"].title == "Directory"

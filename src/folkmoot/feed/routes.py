@@ -37,9 +37,11 @@ class FeedController(Controller):
         """
         principal = principal_of(socket)
         offered = cast("dict[str, Any]", socket.scope).get("subprotocols", [])
+        # Before it is accepted: whoever sees the socket open hears of all that happens after.
+        begin = await now(app, principal)
         await socket.accept(subprotocols="folkmoot" if "folkmoot" in offered else None)
         try:
-            cursor = parse_cursor(last_event_id) or await now(app, principal)
+            cursor = parse_cursor(last_event_id) or begin
         except AppError as error:
             await socket.close(code=4400, reason=error.detail[:120])
             return
