@@ -3,6 +3,8 @@ VENV := .venv
 UV := $(VENV)/bin/uv
 READY := $(VENV)/.ready
 RUN := $(VENV)/bin
+# Networks that look into TLS have their own authority in the system's store.
+export UV_SYSTEM_CERTS ?= 1
 CODE := src plugins providers tests benchmarks migrations
 
 .PHONY: venv up test check fix bench openapi
