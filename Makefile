@@ -1,14 +1,12 @@
-# `make` alone makes the virtual environment; everything else needs it and makes it too.
 VENV := .venv
-UV := $(VENV)/bin/uv
-READY := $(VENV)/.ready
 RUN := $(VENV)/bin
+UV := $(RUN)/uv
+READY := $(VENV)/.ready
 # Networks that look into TLS have their own authority in the system's store.
 export UV_SYSTEM_CERTS ?= 1
 CODE := src plugins providers tests benchmarks migrations
 
 .PHONY: venv up test check fix bench openapi
-
 venv: $(READY)
 
 $(UV):
