@@ -143,14 +143,17 @@ def migrate(data: Path | None) -> None:
     click.echo("migrated" if upgrade(settings.owner_database_url) else "nothing to do")
 
 
-@main.group()
-def plugins() -> None:
-    """What is installed, and how to write more."""
+@main.group(invoke_without_command=True)
+@click.pass_context
+def plugins(context: click.Context) -> None:
+    """Show each plugin with its version, hooks and error."""
+    if context.invoked_subcommand is None:
+        context.invoke(plugins_list)
 
 
 @plugins.command("list")
 def plugins_list() -> None:
-    """Show each plugin with its version, hooks and error."""
+    """Show each plugin with its version, hooks and error; the same as `folkmoot plugins`."""
     from folkmoot.plugins.manager import PluginManager
 
     settings = Settings.from_environment()

@@ -77,6 +77,8 @@ class Settings:
     """Connects OpenAI, or a compatible service, for the first tenant at start. Also read as OPENAI_API_KEY."""
     openai_base_url: str = "https://api.openai.com/v1"
     """Where that service is; being named here, it may be inside the network. Also read as OPENAI_BASE_URL."""
+    openai_model: str = "default"
+    """What that service is asked for if it does not list its models. Also read as OPENAI_MODEL."""
     admin_email: str = ""
     """The first administrator, made when there is no tenant yet."""
     admin_password: str = field(default="", repr=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from folkmoot_sdk import ProviderError
+from folkmoot_sdk import BadResponse, InvalidRequest, ModelNotFound, ProviderError
 
 from folkmoot.ai.runtime import Runtime
 from folkmoot.ai.service import ModelService
@@ -18,12 +18,28 @@ LAST_RESORT = 1_000_000
 """Rank of the models that answer only when nothing better is connected."""
 
 
-async def connect(app: App, tenant_id: UUID, *, kind: str, name: str, config: dict[str, Any], rank: int) -> bool:
-    """Ask a provider for its models and store the connection; False, and a line in the log, if it does not answer."""
+async def connect(
+    app: App,
+    tenant_id: UUID,
+    *,
+    kind: str,
+    name: str,
+    config: dict[str, Any],
+    rank: int,
+    unlisted: dict[str, Any] | None = None,
+) -> bool:
+    """Ask a provider for its models and store the connection; False, and a line in the log, if it does not answer.
+
+    `unlisted` is added to the configuration for a service that answers but has no list of models.
+    """
     try:
         async with app.part(Runtime).connect(kind, config) as connection:
             models = await connection.models()
+        if not models:
+            raise ModelNotFound(f"{name} lists no model")
     except ProviderError as error:
+        if unlisted and isinstance(error, ModelNotFound | InvalidRequest | BadResponse):
+            return await connect(app, tenant_id, kind=kind, name=name, config=config | unlisted, rank=rank)
         log.warning("connection.not_made", kind=kind, connection=name, error=str(error))
         return False
     async with app.begin(Principal.system(tenant_id)) as work:
@@ -39,4 +55,5 @@ async def connect_defaults(app: App, tenant_id: UUID, *, platform_account: bool)
     settings = app.settings
     if platform_account and settings.openai_api_key:
         config = {"api_key": settings.openai_api_key, "base_url": settings.openai_base_url}
-        await connect(app, tenant_id, kind="openai", name="OpenAI", config=config, rank=0)
+        unlisted = {"chat_models": [settings.openai_model]}
+        await connect(app, tenant_id, kind="openai", name="OpenAI", config=config, rank=0, unlisted=unlisted)

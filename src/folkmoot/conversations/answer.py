@@ -13,11 +13,11 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 from folkmoot_sdk import ProviderError, ReasoningDelta, TextDelta, Usage
-from sqlalchemy import Select, Uuid, and_, bindparam, select, update
+from sqlalchemy import Select, Table, Uuid, and_, bindparam, select, update
 from sqlalchemy import cast as sql_cast
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
@@ -53,6 +53,8 @@ NEEDED = (
     .with_for_update(of=Message)
 )
 """All that an answer is made from; built once, since every answer asks it."""
+_messages = cast("Table", Message.__table__)
+CLAIM = update(_messages).where(_messages.c.id == bindparam("message"))
 HISTORY = 40
 """Turns that are looked at; the prompt keeps as many of the newest as fit."""
 
@@ -175,12 +177,13 @@ async def _claim(app: App, tenant_id: UUID, message_id: UUID) -> Run | None:
             raise Conflict("the assistant was deleted before it could answer: choose another", code="assistant-gone")
         if model is None or connection is None:
             raise NotFound("the model is no longer offered: choose another for this assistant", code="model-not-found")
-        message.lease_until = now + LEASE
-        if message.stop_requested:
-            message.status, message.finished_at, message.lease_until = "stopped", now, None
+        stopped = message.stop_requested
+        claimed = {"status": "stopped", "finished_at": now} if stopped else {"lease_until": now + LEASE}
+        await work.session.execute(CLAIM.values(**claimed), {"message": message_id})
         history = await _history(work.session, asked) if asked.parent_id is not None else []
         run = Run(message, asked.content, history, version, model, connection, user_id)
-    if message.status == "stopped":
+    if stopped:
+        message.status, message.finished_at = "stopped", now
         writer = await app.streams.writer(str(message_id))
         writer.write(*ending(message))
         await writer.flush()
