@@ -1,6 +1,8 @@
 """The OpenAPI document says what the service does, and the service does what it says."""
 
+import json
 import re
+from pathlib import Path
 
 import httpx
 import jsonschema
@@ -64,6 +66,11 @@ async def test_every_body_has_an_example_that_fits_its_schema(document):
                 jsonschema.Draft202012Validator(resolved(media["schema"], document)).validate(media["example"])
                 checked += 1
     assert checked > 300
+
+
+async def test_the_stored_document_is_the_one_that_is_served(document):
+    stored = json.loads((Path(__file__).parents[2] / "docs" / "openapi.json").read_text())
+    assert stored == document, "run `make openapi`"
 
 
 async def test_it_is_served_and_read_without_another_host(stranger, document):

@@ -8,7 +8,7 @@ from uuid import uuid4
 import msgspec
 import pytest
 
-from folkmoot.conversations.schemas import AnswerEvent, MessageOut
+from folkmoot.conversations.schemas import AnswerEvent, MessageCompleted, MessageCreated, MessageOut
 from tests.conversations.conftest import said
 
 
@@ -251,5 +251,6 @@ async def test_a_question_has_no_stream(talk):
 
 async def test_every_event_fits_its_schema(informed):
     events = await informed.stream("How high may a fence be? [[cite]]")
-    for event in events:
-        msgspec.convert({"event": event.event, **event.data}, AnswerEvent)
+    read = [msgspec.convert({"event": event.event, **event.data}, AnswerEvent) for event in events]
+    assert isinstance(read[0], MessageCreated)
+    assert isinstance(read[-1], MessageCompleted)

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
+import structlog
 from redis.asyncio import Redis
 from sqlalchemy import text
 
@@ -152,8 +153,10 @@ async def test_the_same_task_delayed_twice_is_two(app, registered):
 
 async def test_a_queue_that_is_gone_does_not_fail_what_is_committed(app):
     dead = Jobs("redis://127.0.0.1:1/0", Redis.from_url("redis://127.0.0.1:1/0"))
-    await dead.send(Task("tests.unsent", "chat", None), {})
-    await dead.send(Task("tests.unsent", "chat", None), {}, delay=5)
+    with structlog.testing.capture_logs() as said:
+        await dead.send(Task("tests.unsent", "chat", None), {})
+        await dead.send(Task("tests.unsent", "chat", None), {}, delay=5)
+    assert [(line["event"], line["task"]) for line in said] == [("job.not_queued", "tests.unsent")] * 2
 
 
 async def test_a_document_whose_message_was_lost_is_found(app, owner, superuser, monkeypatch):
