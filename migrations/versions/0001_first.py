@@ -414,7 +414,6 @@ def upgrade() -> None:
         sa.Column("text", sa.String(), nullable=False),
         sa.Column("context", sa.String(), nullable=False),
         sa.Column("page", sa.Integer(), nullable=True),
-        sa.Column("pages", postgresql.JSONB(), nullable=False),
         sa.Column("start", sa.Integer(), nullable=False),
         sa.Column("end", sa.Integer(), nullable=False),
         sa.Column("token_count", sa.Integer(), nullable=False),

@@ -106,7 +106,7 @@ def test_a_quote_lies_within_the_passage_and_is_not_long(passage, sentence):
         assert end > start
 
 
-def passage(text: str, start: int = 100, page: int | None = 3, pages=()) -> CitedPassage:
+def passage(text: str, start: int = 100, page: int | None = 3) -> CitedPassage:
     return CitedPassage(
         n=1,
         document_id=uuid4(),
@@ -115,16 +115,13 @@ def passage(text: str, start: int = 100, page: int | None = 3, pages=()) -> Cite
         text=text,
         start=start,
         page=page,
-        pages=pages,
         score=1.0,
     )
 
 
 def test_a_citation_counts_in_the_document_and_names_the_page_of_the_quote():
     whole = "x" * 100 + RULES
-    at = whole.index("Elsewhere")
-    cited = citation(passage(RULES, pages=[[at - 3, 4]]), "Elsewhere it may be 1.8 metres.")
+    cited = citation(passage(RULES), "Elsewhere it may be 1.8 metres.")
     assert whole[cited["start"] : cited["end"]] == cited["quote"] == "Elsewhere it may be 1.8 metres."
-    assert cited["page"] == 4
-    assert citation(passage(RULES, pages=[[at - 3, 4]]), "Fences are subject to rules.")["page"] == 3
+    assert cited["page"] == 3
     assert citation(passage(RULES, page=None), "Fences are subject to rules.")["page"] is None

@@ -13,7 +13,7 @@ from folkmoot.conversations.prompt import CHARACTERS_PER_TOKEN, GROUNDED, NOTHIN
 
 
 def passage(n: int, text: str, **more) -> CitedPassage:
-    fields = {"page": None, "pages": (), "score": 1.0, "heading": ""} | more
+    fields = {"page": None, "score": 1.0, "heading": ""} | more
     return CitedPassage(
         n=n, document_id=uuid4(), document_name="rules.pdf", chunk_id=uuid4(), text=text, start=0, **fields
     )

@@ -130,12 +130,17 @@ def test_paragraphs_are_packed_until_the_target_and_not_cut():
         assert TARGET_TOKENS - 100 <= chunk.token_count <= TARGET_TOKENS
 
 
-def test_a_new_page_is_a_good_place_to_end_but_does_not_force_it():
-    half = [paragraph(14, page=1), paragraph(5, page=2)]
-    assert [chunk.page for chunk in build(half).chunks] == [1, 2]
-    little = build([paragraph(4, page=1), paragraph(4, page=2)])
-    assert [(chunk.page, chunk.page_end) for chunk in little.chunks] == [(1, 2)]
-    assert little.anchor(little.text.rindex("The council")).page == 2
+def test_no_chunk_goes_on_over_the_end_of_a_page():
+    blocks = [
+        Block(text="Rules", kind="heading", level=1, page=1),
+        *(paragraph(n, page=page) for page in range(1, 9) for n in (1, 2)),
+        Block(text="Last", kind="heading", level=1, page=8),
+        paragraph(1, page=9),
+    ]
+    document = build(blocks)
+    for chunk in document.chunks:
+        assert document.anchor(chunk.start).page == document.anchor(chunk.end - 1).page == chunk.page
+    assert [chunk.page for chunk in document.chunks] == [*range(1, 10)]
 
 
 def test_sheets_never_share_a_chunk():

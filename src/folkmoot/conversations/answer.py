@@ -265,7 +265,6 @@ def _passage(n: int, hit: Hit) -> CitedPassage:
         text=chunk.text,
         start=chunk.start,
         page=chunk.page,
-        pages=chunk.pages,
         score=hit.score,
         heading=chunk.context,
     )

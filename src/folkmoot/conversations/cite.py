@@ -34,18 +34,8 @@ class CitedPassage:
     start: int
     """Of the text, in the document."""
     page: int | None
-    pages: Sequence[Sequence[int]]
-    """`[start, page]` of each further page."""
     score: float
     heading: str = ""
-
-    def page_at(self, offset: int) -> int | None:
-        """The page of an offset in the document."""
-        page = self.page
-        for start, further in self.pages:
-            if start <= offset:
-                page = further
-        return page
 
 
 class MarkerReader:
@@ -132,7 +122,7 @@ def citation(passage: CitedPassage, sentence: str) -> dict[str, object]:
         "document_id": str(passage.document_id),
         "document_name": passage.document_name,
         "chunk_id": str(passage.chunk_id),
-        "page": passage.page_at(at),
+        "page": passage.page,
         "start": at,
         "end": passage.start + end,
         "quote": passage.text[start:end],

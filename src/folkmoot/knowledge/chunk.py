@@ -3,8 +3,8 @@
 The document's text is its blocks joined, and a chunk is exactly `text[start:end]`: what is cited can be
 checked against what was read, and neighbours can be joined by their offsets, so chunks need no overlap.
 
-Cuts follow the structure. A heading begins a chunk, and its words are in it; paragraphs are packed until
-there is enough for one idea; a table stays whole where it fits, else it is cut between rows and each part
+Cuts follow the structure. A page ends a chunk; a heading begins one, and its words are in it; paragraphs are
+packed until there is enough for one idea; a table stays whole where it fits, else it is cut between rows and each part
 carries the header row as context. Only what is longer than a chunk may be is cut inside: at line ends where
 lines mean something, else at the end of a sentence, a word, or wherever.
 """
@@ -59,8 +59,7 @@ class Chunk(msgspec.Struct, frozen=True):
     context: str
     """The path of headings, then on a line of its own the header row of a table that began in another chunk."""
     page: int | None
-    """Of its start."""
-    page_end: int | None
+    """A chunk never goes on over the end of a page, so that whoever finds it can be told the page."""
     token_count: int
     """As `count_tokens` has it."""
     kind: BlockKind
@@ -191,7 +190,8 @@ class _Cutter:
             and before is not None
             and rest.tokens < MIN_TOKENS
             and not rest.header
-            and (rest.first.heading, rest.first.sheet) == (before.last.heading, before.last.sheet)
+            and (rest.first.heading, rest.first.sheet, rest.first.page)
+            == (before.last.heading, before.last.sheet, before.last.page)
             and before.tokens + rest.tokens <= MAX_TOKENS
             and rest.end - before.start <= _MAX_CHARACTERS
             and self._text[before.end : rest.start].isspace()
@@ -270,7 +270,6 @@ class _Cutter:
                 text=self._text[filled.start : filled.end],
                 context=f"{heading}\n{filled.header}".strip("\n"),
                 page=filled.first.page,
-                page_end=filled.last.page,
                 token_count=filled.tokens,
                 kind=filled.kind or "heading",
             )
@@ -280,7 +279,7 @@ class _Cutter:
 
 def _ends_before(span: _Span, tokens: int, filled: _Open) -> bool:
     """Whether the open chunk is better closed than filled with this."""
-    if span.sheet != filled.last.sheet:
+    if (span.sheet, span.page) != (filled.last.sheet, filled.last.page):
         return True
     if filled.body is None or filled.tokens < MIN_TOKENS:
         return False
@@ -290,7 +289,6 @@ def _ends_before(span: _Span, tokens: int, filled: _Open) -> bool:
         or whole > MAX_TOKENS
         or filled.tokens >= TARGET_TOKENS
         or (whole > TARGET_TOKENS and tokens >= MIN_TOKENS)
-        or (span.page != filled.last.page and filled.tokens * 2 >= TARGET_TOKENS)
     )
 
 

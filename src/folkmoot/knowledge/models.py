@@ -90,9 +90,6 @@ class Chunk(Tenanted, Base):
     context: Mapped[str] = mapped_column(default="")
     """Path of headings above it, and the header row of a table cut in two: searched with the text."""
     page: Mapped[int | None]
-    """Where it begins."""
-    pages: Mapped[list[list[int]]] = mapped_column(JSONB, default=list)
-    """`[start, page]` of each further page that it runs onto."""
     start: Mapped[int]
     end: Mapped[int]
     token_count: Mapped[int]

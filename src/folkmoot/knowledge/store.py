@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,7 +12,7 @@ from uuid import UUID
 import msgspec
 from folkmoot_sdk import DocumentInfo
 from sqlalchemy import Table, bindparam, delete, func, select, text, update
-from sqlalchemy.dialects.postgresql import ARRAY, JSONB, insert
+from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.dialects.postgresql import UUID as PG_UUID
 from uuid_utils.compat import uuid7
 
@@ -59,17 +58,17 @@ def _hash(piece: chunk.Chunk) -> str:
 
 INSERT = text(
     """
-INSERT INTO chunks (id, tenant_id, collection_id, document_id, ordinal, text, context, page, pages, start, "end",
+INSERT INTO chunks (id, tenant_id, collection_id, document_id, ordinal, text, context, page, start, "end",
                     token_count, content_hash, language, created_at, tsv, term_count)
-SELECT v.id, :tenant, :collection, :document, v.ordinal, v.text, v.context, v.page, v.pages::jsonb, v.start, v."end",
+SELECT v.id, :tenant, :collection, :document, v.ordinal, v.text, v.context, v.page, v.start, v."end",
        v.token_count, v.content_hash, :language, now(), v.tsv,
        (SELECT coalesce(sum(cardinality(positions)), 0) FROM unnest(v.tsv))
 FROM (
     SELECT u.*, to_tsvector(CAST(:config AS regconfig), u.context || ' ' || u.text) AS tsv
     FROM unnest(CAST(:ids AS uuid[]), CAST(:ordinals AS int[]), CAST(:texts AS text[]), CAST(:contexts AS text[]),
-                CAST(:pages_from AS int[]), CAST(:pages AS text[]), CAST(:starts AS int[]), CAST(:ends AS int[]),
+                CAST(:pages AS int[]), CAST(:starts AS int[]), CAST(:ends AS int[]),
                 CAST(:tokens AS int[]), CAST(:hashes AS text[]))
-         AS u(id, ordinal, text, context, page, pages, start, "end", token_count, content_hash)
+         AS u(id, ordinal, text, context, page, start, "end", token_count, content_hash)
 ) v
 """
 ).bindparams(bindparam("ids", type_=ARRAY(PG_UUID(as_uuid=True))))
@@ -99,7 +98,7 @@ async def store(app: App, reading: Reading, built: chunk.Document) -> None:
         for piece in built.chunks:
             content_hash = _hash(piece)
             if known[content_hash]:
-                moved.append({"b_id": known[content_hash].pop(), **_place(piece, built.anchors)})
+                moved.append({"b_id": known[content_hash].pop(), **_place(piece)})
             else:
                 fresh.append((piece, content_hash))
         kept = [row["b_id"] for row in moved]
@@ -107,13 +106,12 @@ async def store(app: App, reading: Reading, built: chunk.Document) -> None:
         if moved:
             places: dict[str, Any] = {name: bindparam(name) for name in ("ordinal", "page", "start", "end")}
             table = cast("Table", Chunk.__table__)
-            places["pages"] = bindparam("pages", type_=JSONB)
             await (await session.connection()).execute(
                 update(table).where(table.c.id == bindparam("b_id")).values(**places), moved
             )
         for start in range(0, len(fresh), INSERT_BATCH):
             batch = fresh[start : start + INSERT_BATCH]
-            await session.execute(INSERT, _columns(reading, language, batch, built.anchors))
+            await session.execute(INSERT, _columns(reading, language, batch))
         terms = await session.scalar(
             select(func.coalesce(func.sum(Chunk.term_count), 0)).where(Chunk.document_id == reading.id)
         )
@@ -124,33 +122,16 @@ async def store(app: App, reading: Reading, built: chunk.Document) -> None:
         )
 
 
-def _further_pages(piece: chunk.Chunk, anchors: Sequence[chunk.Anchor]) -> list[list[int]]:
-    """`[start, page]` where a chunk runs onto a further page."""
-    pages: list[list[int]] = []
-    page = piece.page
-    first = bisect_right(anchors, piece.start, key=lambda anchor: anchor.start)
-    for anchor in anchors[first:]:
-        if anchor.start >= piece.end:
-            break
-        if anchor.page is not None and anchor.page != page:
-            page = anchor.page
-            pages.append([anchor.start, page])
-    return pages
-
-
-def _place(piece: chunk.Chunk, anchors: Sequence[chunk.Anchor]) -> dict[str, Any]:
+def _place(piece: chunk.Chunk) -> dict[str, Any]:
     return {
         "ordinal": piece.ordinal,
         "page": piece.page,
-        "pages": _further_pages(piece, anchors),
         "start": piece.start,
         "end": piece.end,
     }
 
 
-def _columns(
-    reading: Reading, language: str, batch: Sequence[tuple[chunk.Chunk, str]], anchors: Sequence[chunk.Anchor]
-) -> dict[str, Any]:
+def _columns(reading: Reading, language: str, batch: Sequence[tuple[chunk.Chunk, str]]) -> dict[str, Any]:
     pieces = [piece for piece, _ in batch]
     return {
         "tenant": reading.tenant_id,
@@ -162,8 +143,7 @@ def _columns(
         "ordinals": [piece.ordinal for piece in pieces],
         "texts": [piece.text for piece in pieces],
         "contexts": [piece.context for piece in pieces],
-        "pages_from": [piece.page for piece in pieces],
-        "pages": [msgspec.json.encode(_further_pages(piece, anchors)).decode() for piece in pieces],
+        "pages": [piece.page for piece in pieces],
         "starts": [piece.start for piece in pieces],
         "ends": [piece.end for piece in pieces],
         "tokens": [piece.token_count for piece in pieces],
