@@ -8,7 +8,6 @@ import secrets
 from collections.abc import AsyncGenerator
 from typing import Any, cast
 
-import structlog
 from litestar import Litestar, Router, get
 from litestar.config.app import AppConfig
 from litestar.connection import ASGIConnection
@@ -34,13 +33,13 @@ from folkmoot.identity.routes import AuthController, MeController
 from folkmoot.identity.sign_in import SignIn
 from folkmoot.kit import http
 from folkmoot.kit.app import App
+from folkmoot.kit.caller import Caller, called_by
 from folkmoot.kit.db import warm
 from folkmoot.kit.errors import AppError, NotAvailable, NotSignedIn
 from folkmoot.kit.idempotency import before_request, before_send
 from folkmoot.kit.log import configure
 from folkmoot.kit.openapi import BrowsePlugin, DocumentPlugin, assets
 from folkmoot.kit.process import die_with_parent, settle
-from folkmoot.kit.work import Caller, caller
 from folkmoot.knowledge.routes import CollectionController, DocumentController
 from folkmoot.plugins.routes import PluginController
 from folkmoot.settings import Settings
@@ -170,8 +169,6 @@ def request_context(app: ASGIApp) -> ASGIApp:
         request_id = given if REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
         client = cast("dict[str, Any]", scope).get("client")
         agent = headers.get(b"user-agent", b"").decode("latin-1")
-        token = caller.set(Caller(request_id, client[0] if client else "", agent))
-        structlog.contextvars.bind_contextvars(request_id=request_id)
 
         async def answer(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -183,11 +180,8 @@ def request_context(app: ASGIApp) -> ASGIApp:
                 ]
             await send(message)
 
-        try:
+        with called_by(Caller(request_id, client[0] if client else "", agent)):
             await app(scope, receive, answer)
-        finally:
-            structlog.contextvars.unbind_contextvars("request_id")
-            caller.reset(token)
 
     return middleware
 

@@ -7,6 +7,7 @@ from uuid import uuid4
 
 import msgspec
 import pytest
+from sqlalchemy import text
 
 from folkmoot.conversations.schemas import AnswerEvent, MessageCompleted, MessageCreated, MessageOut
 from tests.conversations.conftest import said
@@ -254,3 +255,13 @@ async def test_every_event_fits_its_schema(informed):
     read = [msgspec.convert({"event": event.event, **event.data}, AnswerEvent) for event in events]
     assert isinstance(read[0], MessageCreated)
     assert isinstance(read[-1], MessageCompleted)
+
+
+async def test_what_the_worker_does_for_a_question_carries_the_id_of_the_request(talk, superuser):
+    answer = await talk.ask("Hej", **{"X-Request-ID": "asked-by-a-test"})
+    async with superuser.connect() as connection:
+        said = await connection.scalar(
+            text("SELECT request_id FROM events WHERE object_id = :id AND action = 'message.completed'"),
+            {"id": answer["id"]},
+        )
+    assert said == "asked-by-a-test"

@@ -13,9 +13,10 @@ from folkmoot.identity.models import Session, User
 from folkmoot.identity.tokens import AccessClaims, RefreshClaims, Tokens
 from folkmoot.kit.access import Principal
 from folkmoot.kit.app import App
+from folkmoot.kit.caller import caller
 from folkmoot.kit.errors import Conflict, NotSignedIn
 from folkmoot.kit.log import get_logger
-from folkmoot.kit.work import caller, glance
+from folkmoot.kit.work import glance
 from folkmoot.tenants.models import Tenant
 
 log = get_logger(__name__)

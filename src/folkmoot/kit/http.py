@@ -18,10 +18,11 @@ from sqlalchemy.orm.exc import StaleDataError
 from folkmoot.kit import errors
 from folkmoot.kit.access import Permission, Principal
 from folkmoot.kit.app import App
+from folkmoot.kit.caller import caller
 from folkmoot.kit.log import get_logger
 from folkmoot.kit.paging import etag
 from folkmoot.kit.structs import Struct
-from folkmoot.kit.work import Work, begin, caller
+from folkmoot.kit.work import Work, begin
 
 log = get_logger(__name__)
 T = TypeVar("T")

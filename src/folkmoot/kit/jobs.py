@@ -19,6 +19,7 @@ import msgspec
 from taskiq.kicker import AsyncKicker
 from taskiq_redis import RedisStreamBroker
 
+from folkmoot.kit.caller import Caller, called_by, caller
 from folkmoot.kit.log import get_logger
 from folkmoot.kit.redis import Redis
 from folkmoot.settings import LANES
@@ -104,14 +105,14 @@ class Jobs:
 
     async def send(self, task: Task, payload: dict[str, Any], *, delay: float = 0, attempt: int = 1) -> None:
         """Put a task into its lane, now or in `delay` seconds. Failing to do so is logged: the sweep finds the row."""
-        body = msgspec.to_builtins(payload, str_keys=True)
+        body, request_id = msgspec.to_builtins(payload, str_keys=True), caller.get().request_id
         try:
             if delay > 0:
-                entry = msgspec.json.encode([task.name, body, attempt, random.getrandbits(32)])
+                entry = msgspec.json.encode([task.name, body, attempt, request_id, random.getrandbits(32)])
                 await self.redis.zadd(DELAYED, {entry: time.time() + delay})
             else:
                 kicker: AsyncKicker[Any, Any] = AsyncKicker(task.name, self.brokers[task.lane], {})
-                await kicker.kiq(payload=body, attempt=attempt)
+                await kicker.kiq(payload=body, attempt=attempt, request_id=request_id)
         except Exception as error:  # noqa: BLE001 - the row is committed: "failed" would be a lie
             log.warning("job.not_queued", task=task.name, error=str(error))
 
@@ -122,9 +123,10 @@ class Jobs:
         for entry in due:
             if not await self.redis.zrem(DELAYED, entry):
                 continue
-            name, body, attempt, _ = msgspec.json.decode(entry)
+            name, body, attempt, request_id, _ = msgspec.json.decode(entry)
             if found := TASKS.get(name):
-                await self.send(found, body, attempt=attempt)
+                with called_by(Caller(request_id)):
+                    await self.send(found, body, attempt=attempt)
                 moved += 1
         return moved
 
@@ -137,7 +139,11 @@ def bind(jobs: Jobs, app: Any, lanes: tuple[str, ...]) -> None:
 
 
 def _runner(jobs: Jobs, app: Any, found: Task) -> Callable[..., Awaitable[None]]:
-    async def run(payload: dict[str, Any], attempt: int) -> None:
+    async def run(payload: dict[str, Any], attempt: int, request_id: str = "") -> None:
+        with called_by(Caller(request_id)):
+            await attempted(payload, attempt)
+
+    async def attempted(payload: dict[str, Any], attempt: int) -> None:
         current = asyncio.current_task()
         assert current is not None
         RUNNING.add(current)

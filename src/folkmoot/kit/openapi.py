@@ -16,6 +16,7 @@ from folkmoot.kit.structs import Input
 
 Json = dict[str, Any]
 PROBLEM = "application/problem+json"
+WITHOUT_TOKEN = ("login", "refresh")
 ERRORS: dict[str, str] = {
     "400": "`validation-failed`, `bad-request`: the request makes no sense as it stands; `errors` names the fields.",
     "401": "`not-signed-in`, `token-expired`, `token-invalid`, `session-ended`: sign in, or refresh the token.",
@@ -71,6 +72,8 @@ def finish(document: Json) -> Json:
             if not isinstance(operation, dict) or "operationId" not in operation:
                 continue
             responses = cast("Json", operation)["responses"]
+            if operation["operationId"] in WITHOUT_TOKEN:
+                operation["security"] = []
             for status, said in ERRORS.items():
                 responses[status] = {
                     "description": said,

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, cast
@@ -19,23 +18,12 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from uuid_utils.compat import uuid7
 
 from folkmoot.kit.access import Principal
+from folkmoot.kit.caller import caller
 from folkmoot.kit.events import Event
 from folkmoot.kit.jobs import Jobs, Task
 from folkmoot.kit.log import get_logger
 
 log = get_logger(__name__)
-
-
-@dataclass(frozen=True)
-class Caller:
-    """Where a request came from, for the log and the events."""
-
-    request_id: str = ""
-    ip: str = ""
-    user_agent: str = ""
-
-
-caller: ContextVar[Caller] = ContextVar("caller", default=Caller())  # noqa: B039 - it is frozen
 
 
 @dataclass
