@@ -94,6 +94,26 @@ async def test_two_readers_see_the_same_as_it_comes(streams, connect, name):
     assert first == second == third == await read(streams, name)
 
 
+async def test_a_reader_that_comes_while_the_next_event_is_waited_for_misses_nothing(streams, name, monkeypatch):
+    writer = await streams.writer(name)
+    writer.write("message.created", {})
+    writer.text("text.delta", "one ")
+    await writer.flush()
+    async with asyncio.timeout(SECONDS), aclosing(streams.read(name)) as first:
+        assert [(await anext(first)).number for _ in range(2)] == [1, 2]
+
+        async def nobody_hears() -> None: ...
+
+        # The shared read goes on waiting for what comes after 2, not knowing of the one who begins at 0.
+        monkeypatch.setattr(streams, "_ring", nobody_hears)
+        late = asyncio.create_task(read(streams, name))
+        await asyncio.sleep(0)
+        writer.write("message.completed", {})
+        await writer.flush()
+        assert (await anext(first)).number == 3
+        assert [entry.number for entry in await late] == [1, 2, 3]
+
+
 async def test_a_reader_may_come_before_the_writer(streams, connect, name):
     early = asyncio.create_task(read(streams, name))
     other = asyncio.create_task(read(streams, uuid4().hex))

@@ -224,9 +224,12 @@ class Streams:
                 if key == self._bell:
                     heard = rows[-1][0]
                     continue
+                # A reader that came while this read was under way may want what lies before it: next round.
+                asked = int(wanted[key])
+                readers = [reader for reader in self._readers.get(key, ()) if reader.after >= asked]
                 for entry_id, fields in rows:
                     entry = Entry(int(entry_id.split(b"-")[0]), fields[b"e"], fields[b"d"])
-                    for reader in self._readers.get(key, ()):
+                    for reader in readers:
                         if entry.number > reader.after:
                             reader.after = entry.number
                             reader.queue.put_nowait(entry)
