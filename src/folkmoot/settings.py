@@ -41,7 +41,7 @@ class Settings:
     """Port to listen on."""
     api_processes: int = 1
     """Processes that serve HTTP."""
-    database_pool: int = 6
+    database_pool: int = 5
     """Most database connections that one process opens."""
     lanes: tuple[str, ...] = LANES
     """What this worker does: any of chat, ingest, maintenance."""

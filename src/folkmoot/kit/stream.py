@@ -116,6 +116,7 @@ class Streams:
         self._round: asyncio.Future[None] | None = None
         self._readers: dict[bytes, set[_Reader]] = {}
         self._bell = f"folkmoot:bell:{uuid4()}".encode()
+        self._has_rung = False
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
     # writing
@@ -203,10 +204,11 @@ class Streams:
 
     async def _ring(self) -> None:
         """Make the shared read look at its list of streams again."""
-        pipe = self._redis.pipeline(transaction=False)
-        pipe.xadd(self._bell, {b"r": b""}, maxlen=1, approximate=False)
-        pipe.expire(self._bell, OPEN_SECONDS)
-        await pipe.execute()
+        await self._redis.xadd(self._bell, {b"r": b""}, maxlen=1, approximate=False)
+        if not self._has_rung:
+            self._has_rung = True
+            # What a process that was killed leaves goes away by itself.
+            await self._redis.expire(self._bell, 30 * OPEN_SECONDS)
 
     async def _read_all(self) -> None:
         heard = b"0"
