@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from uuid import UUID
 
 import pytest
 from sqlalchemy import select, update
 
+from folkmoot.conversations import answer as module
 from folkmoot.conversations.answer import Running, answer
 from folkmoot.conversations.models import Message
 from folkmoot.conversations.tasks import find_left_answers
@@ -250,3 +252,20 @@ async def test_what_happened_to_an_answer_is_an_event_for_its_owner_alone(talk, 
     assert [row.action for row in rows] == ["message.asked", "message.completed"]
     assert {row.user_id for row in rows} == {talk.person.user.id}
     assert "Hej" not in str([row.data for row in rows]), "the audit trail tells that, and not what"
+
+
+async def test_an_answer_that_was_ended_is_not_opened_again_by_its_old_worker(talk, app, monkeypatch):
+    ended = await talk.ask("Hej")
+    tenant = Principal.system(talk.person.tenant_id)
+    async with app.begin(tenant) as work:
+        message = await work.session.get_one(Message, UUID(ended["id"]))
+    run = SimpleNamespace(message=message, principal=tenant, text=["more"], citations=[])
+    monkeypatch.setattr(module, "RENEW_SECONDS", 0.01)
+    stopped = asyncio.Event()
+    monkeypatch.setattr(app.part(module.Running), "stop", lambda _: stopped.set())
+    renewing = asyncio.create_task(module._renew(app, run))
+    async with asyncio.timeout(10):
+        await stopped.wait()
+    renewing.cancel()
+    again = (await talk.person.get(f"/messages/{ended['id']}")).json()
+    assert (again["status"], again["content"]) == ("complete", ended["content"])

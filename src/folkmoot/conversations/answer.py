@@ -291,9 +291,12 @@ async def _renew(app: App, run: Run) -> None:
                 # What was said so far survives even a kill.
                 values |= {"status": "streaming", "content": "".join(run.text), "citations": run.citations}
             stop = await work.session.scalar(
-                update(Message).where(Message.id == run.message.id).values(**values).returning(Message.stop_requested)
+                update(Message)
+                .where(Message.id == run.message.id, Message.status.in_(("pending", "streaming")))
+                .values(**values)
+                .returning(Message.stop_requested)
             )
-        if stop is not False:  # asked to, or the message is gone
+        if stop is not False:  # asked to, or the message is gone or was ended by the sweep
             app.part(Running).stop(run.message.id)
 
 
