@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import hashlib
 import os
 import shutil
 import tempfile
@@ -98,7 +99,7 @@ def settings(database, tmp_path_factory):
         database_url=database["runtime"],
         owner_database_url=database["owner"],
         redis_url=database["redis"],
-        secret_key=(base64.b64encode(b"k" * 32).decode(),),
+        secret_key=(base64.b64encode(hashlib.sha256(b"the tests").digest()).decode(),),
         storage_url=tmp_path_factory.mktemp("files").as_uri(),
         net_allow=("127.0.0.1",),
         max_upload_bytes=5 * 1024 * 1024,

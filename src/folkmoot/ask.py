@@ -23,20 +23,20 @@ from folkmoot import migrate
 from folkmoot.assemble import assemble
 from folkmoot.assistants.schemas import AssistantCreate
 from folkmoot.assistants.service import AssistantService
-from folkmoot.bootstrap import ensure_first
 from folkmoot.conversations.schemas import Ask, ConversationCreate
 from folkmoot.conversations.service import ConversationService
 from folkmoot.conversations.tasks import answer_message
 from folkmoot.embedded import Engines
 from folkmoot.files.service import FileService
 from folkmoot.identity.models import User
-from folkmoot.kit.access import Access, Principal
+from folkmoot.kit.access import Access, Principal, permissions_of
 from folkmoot.kit.app import App
 from folkmoot.kit.errors import AppError
 from folkmoot.knowledge.models import Document
 from folkmoot.knowledge.schemas import CollectionCreate
 from folkmoot.knowledge.service import CollectionService, DocumentService
 from folkmoot.knowledge.tasks import ingest_document
+from folkmoot.platform.service import ensure_first
 from folkmoot.settings import LANES, Settings
 from folkmoot.spaces.schemas import SpaceCreate
 from folkmoot.spaces.service import SpaceService
@@ -90,7 +90,7 @@ async def _first_person(app: App) -> Principal:
     assert tenant is not None
     async with app.begin(Principal.system(tenant.id)) as work:
         user = (await work.session.scalars(select(User).order_by(User.id).limit(1))).one()
-    return Principal(tenant_id=tenant.id, user_id=user.id, kind="user", permissions=user.permissions)
+    return Principal(tenant_id=tenant.id, user_id=user.id, kind="user", permissions=permissions_of([user.role]))
 
 
 async def _read_files(app: App, principal: Principal, collection_id: UUID, files: list[Path], errors: Console) -> bool:

@@ -8,11 +8,13 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from folkmoot.ai.runtime import Runtime
 from folkmoot.feed.service import Bell
 from folkmoot.identity.tokens import Tokens
+from folkmoot.keys.authenticate import Keys
 from folkmoot.kit.app import App
 from folkmoot.kit.crypto import Keyring
 from folkmoot.kit.db import make_engine
 from folkmoot.kit.jobs import Jobs
 from folkmoot.kit.net import NetPolicy, outbound_client
+from folkmoot.kit.recorder import Recorder
 from folkmoot.kit.redis import connect
 from folkmoot.kit.storage import Storage
 from folkmoot.kit.stream import Streams
@@ -54,6 +56,8 @@ async def assemble(settings: Settings, *, plugins: PluginManager | None = None) 
         http = outbound_client(NetPolicy(settings.reachable_inside()))
         runtime = Runtime(manager, keyring, http)
         stack.push_async_callback(runtime.close)
-        for part in (bell, manager, runtime, Tokens(keyring, settings.access_token_seconds)):
+        recorder = Recorder(app.sessions)
+        stack.push_async_callback(recorder.close)
+        for part in (bell, manager, runtime, recorder, Keys(app), Tokens(keyring, settings.access_token_seconds)):
             app.add(part)
         yield app

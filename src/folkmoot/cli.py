@@ -210,7 +210,7 @@ def tenant_create(name: str, email: str, data: Path | None) -> None:
 
     The password is FOLKMOOT_ADMIN_PASSWORD, or one that is printed once.
     """
-    from folkmoot.bootstrap import create_tenant
+    from folkmoot.platform.service import create_tenant
 
     async def run() -> None:
         async with _app(data) as app:

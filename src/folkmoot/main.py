@@ -10,12 +10,10 @@ from typing import Any, cast
 
 from litestar import Litestar, Router, get
 from litestar.config.app import AppConfig
-from litestar.connection import ASGIConnection
 from litestar.datastructures import State
 from litestar.di import NamedDependency, Provide
 from litestar.enums import MediaType
 from litestar.exceptions import HTTPException, ValidationException
-from litestar.handlers import BaseRouteHandler
 from litestar.openapi import OpenAPIConfig
 from litestar.plugins import InitPlugin
 from litestar.plugins.prometheus import PrometheusConfig, PrometheusController
@@ -27,27 +25,36 @@ from sqlalchemy.exc import DBAPIError
 from folkmoot.ai.routes import ModelController
 from folkmoot.assemble import assemble
 from folkmoot.assistants.routes import AssistantController
+from folkmoot.audit.routes import AuditController
 from folkmoot.conversations.routes import ConversationController, MessageController
+from folkmoot.federation.routes import ExternalSignInController, LoginMethodController
 from folkmoot.feed.routes import FeedController
-from folkmoot.identity.routes import AuthController, MeController
-from folkmoot.identity.sign_in import SignIn
+from folkmoot.guard import authenticate, guard
+from folkmoot.identity.routes import AuthController, MeController, SecondFactorController, SessionController
+from folkmoot.keys.routes import KeyController
 from folkmoot.kit import http
 from folkmoot.kit.app import App
 from folkmoot.kit.caller import Caller, called_by
 from folkmoot.kit.db import warm
-from folkmoot.kit.errors import AppError, NotAvailable, NotSignedIn
+from folkmoot.kit.errors import AppError, NotAvailable
 from folkmoot.kit.idempotency import before_request, before_send
 from folkmoot.kit.log import configure
 from folkmoot.kit.openapi import BrowsePlugin, DocumentPlugin, assets
 from folkmoot.kit.process import die_with_parent, settle
 from folkmoot.knowledge.routes import CollectionController, DocumentController
+from folkmoot.people.routes import GroupController, RoleController, UserController
+from folkmoot.platform.routes import PlatformController
 from folkmoot.plugins.routes import PluginController
 from folkmoot.settings import Settings
 from folkmoot.spaces.routes import SpaceController
+from folkmoot.tenants.routes import OrganisationController
 
 DOMAINS = (
     AuthController,
+    ExternalSignInController,
     MeController,
+    SessionController,
+    SecondFactorController,
     SpaceController,
     AssistantController,
     CollectionController,
@@ -55,8 +62,16 @@ DOMAINS = (
     ConversationController,
     MessageController,
     ModelController,
-    PluginController,
     FeedController,
+    UserController,
+    GroupController,
+    RoleController,
+    KeyController,
+    OrganisationController,
+    LoginMethodController,
+    AuditController,
+    PluginController,
+    PlatformController,
 )
 DESCRIPTION = """\
 Ask your own documents, get cited answers. Errors are `application/problem+json` (RFC 9457) with a stable \
@@ -129,29 +144,6 @@ class _NoDefaultLogging(InitPlugin):
     def on_app_init(self, app_config: AppConfig) -> AppConfig:
         app_config.logging_config = None
         return app_config
-
-
-async def authenticate(connection: ASGIConnection[Any, Any, Any, Any]) -> None:
-    """Put the principal of the bearer token into the scope. Raises `NotSignedIn`."""
-    scheme, _, token = connection.headers.get("authorization", "").partition(" ")
-    if not token and connection.scope["type"] == "websocket":
-        offered: list[str] = cast("dict[str, Any]", connection.scope).get("subprotocols", [])
-        found = next((item for item in offered if item.startswith("bearer.")), "")
-        scheme, token = "bearer", found.removeprefix("bearer.")
-    if scheme.lower() != "bearer" or not token:
-        raise NotSignedIn("send `Authorization: Bearer <access token>`: `POST /api/v1/auth/login` gives one")
-    app: App = connection.app.state.app
-    principal = await SignIn(app).authenticate(token.strip())
-    cast("dict[str, Any]", connection.scope)["principal"] = principal
-
-
-async def guard(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
-    """Runs before anything reads the body: nobody without a token makes us parse one."""
-    opt = handler.opt
-    if opt.get("public"):
-        return
-    await authenticate(connection)
-    http.authorise(cast("dict[str, Any]", connection.scope)["principal"], opt)
 
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")

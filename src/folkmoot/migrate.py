@@ -13,19 +13,27 @@ from sqlalchemy.exc import DBAPIError
 # Importing the models is what fills the metadata.
 from folkmoot.ai import models as _ai
 from folkmoot.assistants import models as _assistants
+from folkmoot.audit import models as _audit
 from folkmoot.conversations import models as _conversations
+from folkmoot.federation import models as _federation
 from folkmoot.files import models as _files
 from folkmoot.identity import models as _identity
+from folkmoot.keys import models as _keys
 from folkmoot.kit import events as _events
 from folkmoot.kit.db import Base, make_engine
 from folkmoot.knowledge import models as _knowledge
+from folkmoot.people import models as _people
 from folkmoot.spaces import models as _spaces
 from folkmoot.tenants import models as _tenants
 
 MODELS = (
     _tenants,
     _identity,
+    _people,
     _events,
+    _audit,
+    _federation,
+    _keys,
     _spaces,
     _files,
     _ai,

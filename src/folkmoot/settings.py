@@ -12,6 +12,7 @@ import inspect
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, cast, get_args, get_origin, get_type_hints
 from urllib.parse import urlsplit
@@ -39,6 +40,11 @@ class Settings:
     """Address to listen on."""
     port: int = 8000
     """Port to listen on."""
+    public_url: str = ""
+    """Where people reach this installation, as `https://folkmoot.example`: links in mails and sign-in elsewhere lead
+    there. Never taken from a request. Empty: `http://` with host and port."""
+    trusted_proxies: tuple[str, ...] = ()
+    """Networks of the proxies in front: only from them are X-Forwarded-For and X-Forwarded-Proto believed."""
     api_processes: int = 1
     """Processes that serve HTTP."""
     database_pool: int = 5
@@ -55,8 +61,30 @@ class Settings:
     """Life of an access token."""
     refresh_token_days: int = 30
     """Life of a session that is not used."""
+    signing_key_days: int = 30
+    """How long one key signs access tokens; the next one is published before its time."""
     password_min_length: int = 12
     """Shortest password."""
+    login_attempts: int = 10
+    """Wrong passwords for one account within a quarter of an hour before it is locked for as long."""
+    login_attempts_per_address: int = 200
+    """Failed sign-ins from one address within a quarter of an hour before it is locked out for as long."""
+    invitation_days: int = 14
+    """How long an invitation is good."""
+    reset_minutes: int = 60
+    """How long a link to set a new password is good."""
+    smtp_url: str = field(default="", repr=False)
+    """Mail server, as `smtp://user:password@host:587` (STARTTLS) or `smtps://…`. Empty: links are handed over."""
+    mail_from: str = "folkmoot@localhost"
+    """Sender of mails."""
+    requests_per_address: int = 6_000
+    """Requests without a valid token from one address in a minute; 0: no limit."""
+    requests_per_user: int = 120_000
+    """Requests of one person in a minute; 0: no limit. An API key may have a lower one of its own."""
+    requests_per_tenant: int = 1_200_000
+    """Requests of one organisation in a minute, unless it has a quota of its own; 0: no limit."""
+    body_seconds: int = 30
+    """Longest silence while a request's body comes in."""
     max_upload_bytes: int = 100 * 1024 * 1024
     """Largest file; a larger one is refused while it streams in."""
     max_body_bytes: int = 4 * 1024 * 1024
@@ -120,10 +148,19 @@ class Settings:
                 raise SettingsError(
                     "FOLKMOOT_SECRET_KEY must be 32 random bytes in base64: make one with `openssl rand -base64 32`"
                 )
+            if _guessable(key):
+                raise SettingsError(
+                    "FOLKMOOT_SECRET_KEY is an example or a pattern: make one with `openssl rand -base64 32`"
+                )
             keys.append(key)
         if not keys:
             raise SettingsError("FOLKMOOT_SECRET_KEY is not set: make one with `openssl rand -base64 32`")
         return keys
+
+    def url(self) -> str:
+        """`public_url` without a slash at the end, or where this process listens."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return self.public_url.rstrip("/") or f"http://{host}:{self.port}"
 
     def reachable_inside(self) -> tuple[str, ...]:
         """`net_allow`, and the model service that the platform itself names."""
@@ -133,6 +170,12 @@ class Settings:
         host = f"[{parts.hostname}]" if parts.hostname and ":" in parts.hostname else parts.hostname
         port = parts.port or (443 if parts.scheme == "https" else 80)
         return (*self.net_allow, f"{host}:{port}")
+
+
+def _guessable(key: bytes) -> bool:
+    """Text, a repeated pattern, or a run of neighbours. A random key is taken for one less than once in 10^10."""
+    steps = {(after - before) % 256 for before, after in pairwise(key)}
+    return len(set(key)) < 16 or len(steps) < 8 or all(32 <= byte < 127 for byte in key)
 
 
 def _read_secret(name: str, path: str) -> str:

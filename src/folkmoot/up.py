@@ -162,7 +162,7 @@ class Up:
 
     def _first(self, settings: Settings) -> None:
         from folkmoot.assemble import assemble
-        from folkmoot.bootstrap import ensure_first
+        from folkmoot.platform.service import ensure_first
 
         async def make() -> None:
             async with assemble(settings) as app:

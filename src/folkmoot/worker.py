@@ -15,9 +15,11 @@ from sqlalchemy.exc import DBAPIError
 from taskiq.api import run_receiver_task
 
 from folkmoot.assemble import assemble
+from folkmoot.audit import tasks as _audit
 from folkmoot.conversations import tasks as _conversations
 from folkmoot.conversations.answer import Running
 from folkmoot.conversations.service import STOP_CHANNEL
+from folkmoot.identity import tasks as _identity
 from folkmoot.kit.access import Principal
 from folkmoot.kit.app import App
 from folkmoot.kit.db import warm
@@ -26,12 +28,13 @@ from folkmoot.kit.log import get_logger
 from folkmoot.kit.process import settle
 from folkmoot.knowledge import tasks as _knowledge
 from folkmoot.knowledge.parse import ParserPool
+from folkmoot.platform import tasks as _platform
 from folkmoot.plugins.manager import PluginManager
 from folkmoot.settings import Settings
 from folkmoot.tenants.service import TenantService
 
 # Importing them is what registers their tasks and sweeps.
-TASK_MODULES = (_knowledge, _conversations)
+TASK_MODULES = (_identity, _audit, _knowledge, _conversations, _platform)
 log = get_logger(__name__)
 
 ALIVE_KEY = "folkmoot:worker:alive"
@@ -120,7 +123,7 @@ async def sweep(app: App) -> None:
     if not await app.redis.set("folkmoot:sweep", str(os.getpid()), nx=True, ex=int(SWEEP_SECONDS)):
         return
     async with app.begin(Principal.platform()) as work:
-        tenants = [tenant.id for tenant in await TenantService(work).list_all()]
+        tenants = await TenantService(work).every_id()
     for tenant_id in tenants:
         for find in SWEEPS:
             await find(app, tenant_id)

@@ -35,7 +35,7 @@ PUBLIC = {
     "/api/{path:str}",
 }
 """What anybody may call. A new line here is a decision."""
-COMPOSITION_ROOTS = {"main", "worker", "cli", "assemble", "ask", "up", "bootstrap"}
+COMPOSITION_ROOTS = {"main", "worker", "cli", "assemble", "ask", "up", "guard", "commands", "platform"}
 FORBIDDEN_NAMES = {"utils", "helpers", "constants", "managers", "factories", "assemblers", "repositories", "common"}
 WITHOUT_LITESTAR = {"service", "answer", "ingest", "search", "tasks", "models", "prompt", "cite", "upload", "sign_in"}
 

@@ -23,6 +23,8 @@ class Assistant(Tenanted, Changing):
     description: Mapped[str] = mapped_column(default="", server_default="")
     version: Mapped[int] = mapped_column(default=1)
     """Number of the newest version."""
+    published: Mapped[bool] = mapped_column(default=False, server_default="false")
+    """Whether viewers of the space see it."""
 
 
 class AssistantVersion(Tenanted, Base):

@@ -22,6 +22,8 @@ class Conversation(Tenanted, Changing):
     user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
     assistant_id: Mapped[UUID | None] = mapped_column(ForeignKey("assistants.id", ondelete="SET NULL"), index=True)
     title: Mapped[str] = mapped_column(default="")
+    key_id: Mapped[UUID | None] = mapped_column(index=True)
+    """The API key that began it; its tokens count for that key."""
 
 
 class Message(Tenanted, Base):

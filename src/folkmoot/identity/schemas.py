@@ -8,6 +8,7 @@ from uuid import UUID
 from msgspec import Meta
 
 from folkmoot.identity.models import User
+from folkmoot.identity.standing import Standing
 from folkmoot.kit.structs import Email, Input, Struct
 from folkmoot.tenants.schemas import TenantOut
 
@@ -38,7 +39,9 @@ class UserOut(Struct, frozen=True, kw_only=True):
     email: str
     name: str
     role: str
+    """Predefined role: `user`, `ai-configurator` or `owner`."""
     state: str
+    """`invited`, `active`, `inactive` or `deleted`."""
 
     @classmethod
     def of(cls, user: User) -> UserOut:
@@ -49,4 +52,24 @@ class MeOut(Struct, frozen=True, kw_only=True):
     user: UserOut
     tenant: TenantOut
     roles: list[str]
+    """Predefined roles, one's own and through groups."""
     permissions: list[str]
+    """What these, and custom roles, come to together; with an API key, of its owner."""
+    second_factor: bool
+    """Whether one signs in with a second factor."""
+
+    @classmethod
+    def of(cls, standing: Standing) -> MeOut:
+        return cls(
+            user=UserOut(
+                id=standing.user_id,
+                email=standing.email,
+                name=standing.name,
+                role=standing.roles[0],
+                state=standing.state,
+            ),
+            tenant=TenantOut(id=standing.tenant_id, name=standing.tenant_name),
+            roles=sorted(set(standing.roles)),
+            permissions=sorted(standing.permissions),
+            second_factor=standing.second_factor,
+        )

@@ -10,6 +10,7 @@ from sqlalchemy import Uuid, bindparam, select, text
 
 from folkmoot.identity import passwords
 from folkmoot.identity.models import Session, User
+from folkmoot.identity.standing import Standing
 from folkmoot.identity.tokens import AccessClaims, RefreshClaims, Tokens
 from folkmoot.kit.access import Principal
 from folkmoot.kit.app import App
@@ -101,23 +102,26 @@ class SignIn:
                 session.revoked_at = datetime.now(UTC)
                 work.record("session.ended", "session", session.id, user_id=principal.user_id)
 
-    async def authenticate(self, token: str) -> Principal:
-        """Who an access token speaks for, checked against the session as it is now. Raises `NotSignedIn`."""
+    async def authenticate(self, token: str) -> tuple[Principal, Standing]:
+        """Who an access token speaks for, as they stand now. Raises `NotSignedIn`, or `Forbidden` if shut out."""
         claims = self._tokens.read_access(token)
         row = await glance(
             self._app.sessions, STANDING, tenant=claims.tenant_id, user=claims.user_id, session=claims.session_id
         )
-        if row is None or row[2] is not None:
+        if row is None:
             raise NotSignedIn("this session has ended: sign in again", code="session-ended")
-        if row[1] != "active" or row[3] != "active":
-            raise NotSignedIn("this account is not active", code="session-ended")
-        return Principal(
+        standing = Standing.of(row)
+        if standing.tenant_state == "active" and row[-2]:
+            raise NotSignedIn("this session has ended: sign in again", code="session-ended")
+        standing.check()
+        principal = Principal(
             tenant_id=claims.tenant_id,
             user_id=claims.user_id,
             kind="user",
-            permissions=User(role=row[0]).permissions,
+            permissions=standing.permissions,
             session_id=claims.session_id,
         )
+        return principal, standing
 
     async def _may_enter(self, user: User, tenant: str | None) -> bool:
         async with self._app.begin(Principal.system(user.tenant_id)) as work:

@@ -1,11 +1,13 @@
 """On whose behalf something happens, and what they may do. The whole matrix is in this file.
 
-Two layers: permissions of the tenant (through the user's roles) open a kind of thing at all; the role in a
-space decides about the things in that space. Everything that is not granted here is refused.
+Two layers: permissions of the organisation (through roles) open a kind of thing at all; the role in a space
+decides about the things in that space. An API key has, of its owner's permissions, what its scopes allow.
+Everything that is not granted here is refused.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from uuid import UUID
@@ -22,15 +24,82 @@ class Permission(StrEnum):
     """Use spaces, and what the role in each space allows."""
     SPACES_CREATE = "spaces-create"
     """Open new spaces."""
+    ASSISTANTS = "assistants"
+    """Make assistants in one's personal space."""
+    COLLECTIONS = "collections"
+    """Make collections in one's personal space."""
+    KEYS = "keys"
+    """Make API keys that act for oneself."""
+    MODELS = "models"
+    """Connect models, see plugins."""
+    COMMONS = "commons"
+    """Administer the organisation space, whose knowledge everybody may use."""
+    PEOPLE = "people"
+    """Invite people; manage groups and roles, as far as one's own permissions go."""
+    AUDIT = "audit"
+    """Read and export the log, for a stated reason."""
     ADMIN = "admin"
-    """Administer the organisation: people, models, log."""
+    """Administer the organisation: settings, ways to sign in, everybody's keys."""
+    PLATFORM = "platform"
+    """Administer the installation: organisations, their quotas and states. No role gives it; people are named."""
 
 
+_USER = frozenset(
+    {
+        Permission.SIGNED_IN,
+        Permission.SPACES,
+        Permission.SPACES_CREATE,
+        Permission.ASSISTANTS,
+        Permission.COLLECTIONS,
+        Permission.KEYS,
+    }
+)
 ROLES: dict[str, frozenset[Permission]] = {
-    "user": frozenset({Permission.SIGNED_IN, Permission.SPACES, Permission.SPACES_CREATE}),
-    "owner": frozenset(Permission),
+    "user": _USER,
+    "ai-configurator": _USER | {Permission.MODELS, Permission.COMMONS},
+    "owner": frozenset(Permission) - {Permission.PLATFORM},
 }
-"""Predefined roles of a tenant, and what each may do."""
+"""Predefined roles of an organisation, lowest first, and what each may do."""
+GRANTABLE = frozenset(Permission) - {Permission.SIGNED_IN, Permission.PLATFORM}
+"""What a custom role may hold."""
+
+
+class Scope(StrEnum):
+    """What an API key may be used for. Which scope a route belongs to follows from its permission and method."""
+
+    READ = "read"
+    """Read what the owner may see in spaces."""
+    WRITE = "write"
+    """Change spaces, assistants, collections and documents."""
+    CHAT = "chat"
+    """Ask, and read one's own conversations."""
+    ADMIN = "admin"
+    """Whatever the owner may administer in the organisation."""
+    PLATFORM = "platform"
+    """Administer the installation, if the owner may."""
+
+
+DEFAULT_SCOPES = (Scope.READ, Scope.WRITE, Scope.CHAT)
+_ADMINISTRATIVE = {Permission.MODELS, Permission.COMMONS, Permission.PEOPLE, Permission.AUDIT, Permission.ADMIN}
+
+
+def scope_of(permission: Permission, method: str) -> Scope:
+    """The scope of a route that names none itself."""
+    if permission is Permission.PLATFORM:
+        return Scope.PLATFORM
+    if permission in _ADMINISTRATIVE:
+        return Scope.ADMIN
+    return Scope.READ if method in ("GET", "HEAD") else Scope.WRITE
+
+
+class SpaceKind(StrEnum):
+    """What a space is for."""
+
+    SHARED = "shared"
+    PERSONAL = "personal"
+    """One person's own; nobody else is ever in it."""
+    ORGANISATION = "organisation"
+    """One for each organisation: its knowledge may be used by everybody, and holds no assistants."""
 
 
 class SpaceRole(StrEnum):
@@ -39,22 +108,61 @@ class SpaceRole(StrEnum):
     VIEWER = "viewer"
     EDITOR = "editor"
     ADMIN = "admin"
+    OWNER = "owner"
+    """Only in one's personal space."""
 
 
 class Access(StrEnum):
-    """What somebody wants to do with a thing in a space."""
+    """What somebody wants to do with a space or a thing in it."""
 
     READ = "read"
+    """See the space, its collections and documents, and its published assistants; ask."""
+    DRAFTS = "drafts"
+    """See and ask assistants that are not published."""
     EDIT = "edit"
+    """Make, change and delete assistants, collections and documents."""
+    PUBLISH = "publish"
+    """Show an assistant to viewers, or hide it from them."""
     MANAGE = "manage"
+    """Rename or delete the space; say who is in it."""
 
 
-SPACE_ACCESS: dict[SpaceRole, frozenset[Access]] = {
-    SpaceRole.VIEWER: frozenset({Access.READ}),
-    SpaceRole.EDITOR: frozenset({Access.READ, Access.EDIT}),
-    SpaceRole.ADMIN: frozenset(Access),
+_EDITOR = frozenset({Access.READ, Access.DRAFTS, Access.EDIT, Access.PUBLISH})
+SPACE_ACCESS: dict[SpaceKind, dict[SpaceRole, frozenset[Access]]] = {
+    SpaceKind.SHARED: {
+        SpaceRole.VIEWER: frozenset({Access.READ}),
+        SpaceRole.EDITOR: _EDITOR,
+        SpaceRole.ADMIN: _EDITOR | {Access.MANAGE},
+    },
+    SpaceKind.PERSONAL: {SpaceRole.OWNER: frozenset({Access.READ, Access.DRAFTS, Access.EDIT})},
+    SpaceKind.ORGANISATION: {SpaceRole.ADMIN: frozenset({Access.READ, Access.EDIT, Access.MANAGE})},
 }
-"""Role in a space, and what it may do with what lies there."""
+"""By kind of space and role in it, what one may do there. What is not in the table is refused."""
+
+
+def space_access(kind: str, role: str) -> frozenset[Access]:
+    """What `role` may do in a space of `kind`; nothing for a combination that the table does not have."""
+    return SPACE_ACCESS.get(SpaceKind(kind), {}).get(SpaceRole(role), frozenset())
+
+
+def highest(roles: Iterable[str]) -> SpaceRole | None:
+    """The role that counts for somebody who is in a space by themself and through groups."""
+    order = list(SpaceRole)
+    found = [SpaceRole(role) for role in roles]
+    return max(found, key=order.index) if found else None
+
+
+def permissions_of(
+    roles: Iterable[str], granted: Iterable[str] = (), *, platform: bool = False
+) -> frozenset[Permission]:
+    """What predefined `roles`, and permissions of custom roles, come to together. Unknown names give nothing."""
+    found: set[Permission] = set()
+    for role in roles:
+        found |= ROLES.get(role, frozenset())
+    found |= {permission for permission in GRANTABLE if permission.value in set(granted)}
+    if platform:
+        found.add(Permission.PLATFORM)
+    return frozenset(found | {Permission.SIGNED_IN})
 
 
 @dataclass(frozen=True)
@@ -64,11 +172,18 @@ class Principal:
     tenant_id: UUID | None = None
     user_id: UUID | None = None
     kind: str = "nobody"
-    """`user`, `system` (a job or command within a tenant), `platform` (across tenants) or `nobody`."""
+    """`user`, `key` (an API key, for its owner), `system` (a job or command within a tenant), `platform` (across
+    tenants) or `nobody`."""
     permissions: frozenset[Permission] = field(default_factory=frozenset[Permission])
     session_id: UUID | None = None
+    key_id: UUID | None = None
+    """The API key that was used."""
+    scopes: frozenset[Scope] = field(default_factory=frozenset[Scope])
+    """Of the API key; a person's session is not bound by scopes."""
+    assistant_id: UUID | None = None
+    """The one assistant that an assistant's key may ask."""
     lookup: str = field(default="", repr=False)
-    """What a caller without a tenant knows (an e-mail, the hash of a token): opens just the rows that hold it."""
+    """What a caller without a tenant knows (an e-mail, the hash of a key): opens just the rows that hold it."""
 
     @classmethod
     def system(cls, tenant_id: UUID) -> Principal:
@@ -78,7 +193,7 @@ class Principal:
     @classmethod
     def platform(cls) -> Principal:
         """Work across tenants: making one, listing them. It sees no tenant's rows."""
-        return cls(kind="platform", permissions=frozenset({Permission.ADMIN}))
+        return cls(kind="platform", permissions=frozenset({Permission.ADMIN, Permission.PLATFORM}))
 
     @classmethod
     def stranger(cls, lookup: str) -> Principal:

@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm.exc import StaleDataError
 
 from folkmoot.kit import errors
-from folkmoot.kit.access import Permission, Principal
+from folkmoot.kit.access import Permission, Principal, Scope, scope_of
 from folkmoot.kit.app import App
 from folkmoot.kit.caller import caller
 from folkmoot.kit.log import get_logger
@@ -32,9 +32,16 @@ PUBLIC: dict[str, Any] = {"public": True}
 """`opt` of a route that anybody may call."""
 
 
-def needs(permission: Permission) -> dict[str, Any]:
-    """`opt` of a route that asks for `permission`; the guard of the application enforces it."""
-    return {"permission": permission}
+def needs(
+    permission: Permission, *, scope: Scope | None = None, person: bool = False, assistant_key: bool = False
+) -> dict[str, Any]:
+    """`opt` of a route that asks for `permission`; the guard of the application enforces it.
+
+    `scope` is what an API key needs, if it does not follow from permission and method. `person` shuts out API
+    keys: what gives or proves identity is for people who are signed in. `assistant_key` lets in the key of an
+    assistant; the service then sees to it that the key reaches nothing of another assistant.
+    """
+    return {"permission": permission, "scope": scope, "person": person, "assistant_key": assistant_key}
 
 
 class FieldError(Struct, frozen=True, kw_only=True):
@@ -160,7 +167,7 @@ def on_crash(request: Request[Any, Any, Any], error: Exception) -> Response[byte
     return problem(request, errors.AppError("this is our mistake; it is in the log under the request id"))
 
 
-def authorise(principal: Principal, opt: dict[str, Any]) -> None:
+def authorise(principal: Principal, opt: dict[str, Any], method: str) -> None:
     """Refuse unless the route is public or the principal has what it names. A route that names nothing is shut."""
     if opt.get("public"):
         return
@@ -168,6 +175,17 @@ def authorise(principal: Principal, opt: dict[str, Any]) -> None:
     if not isinstance(permission, Permission):
         raise errors.Forbidden("this route names no permission, so nobody may use it")
     principal.require(permission)
+    if principal.key_id is None:
+        return
+    if opt.get("person"):
+        raise errors.Forbidden("this is for people who are signed in, not for API keys", code="key-not-allowed")
+    scope: Scope = opt.get("scope") or scope_of(permission, method)
+    if scope not in principal.scopes:
+        raise errors.Forbidden(
+            f"this API key lacks the scope {scope.value!r}: use one that has it", code="scope-missing"
+        )
+    if principal.assistant_id is not None and not opt.get("assistant_key"):
+        raise errors.Forbidden("this API key is for asking one assistant only", code="key-not-allowed")
 
 
 def principal_of(connection: ASGIConnection[Any, Any, Any, Any]) -> Principal:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, cast
 from uuid import UUID
@@ -68,35 +68,55 @@ class Work:
         tenant_id: UUID | None = None,
     ) -> None:
         """Write an event in this transaction. `user_id` narrows who hears of it to that person."""
-        who, source = self.principal, caller.get()
         self.events.append(
-            {
-                "id": uuid7(),
-                "tenant_id": tenant_id or who.tenant,
-                "created_at": datetime.now(UTC),
-                "actor_kind": who.kind,
-                "actor_id": who.user_id,
-                "action": action,
-                "object_type": object_type,
-                "object_id": object_id,
-                "space_id": space_id,
-                "user_id": user_id,
-                "request_id": source.request_id,
-                "ip": source.ip,
-                "data": data or {},
-            }
+            event_row(
+                self.principal,
+                tenant_id or self.principal.tenant,
+                action,
+                object_type,
+                object_id,
+                space_id=space_id,
+                user_id=user_id,
+                data=data,
+            )
         )
 
     async def enter(self, tenant_id: UUID) -> None:
         """Become the given tenant, once a stranger has shown who they are or a tenant has been made."""
-        self.principal = Principal(
-            tenant_id=tenant_id,
-            user_id=self.principal.user_id,
-            kind=self.principal.kind,
-            permissions=self.principal.permissions,
-            lookup=self.principal.lookup,
-        )
+        self.principal = replace(self.principal, tenant_id=tenant_id)
         await _say_who(self.session, self.principal)
+
+
+def event_row(
+    who: Principal,
+    tenant_id: UUID,
+    action: str,
+    object_type: str,
+    object_id: UUID | None,
+    *,
+    space_id: UUID | None = None,
+    user_id: UUID | None = None,
+    data: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """An event as a row to insert: who did it, from where, to what."""
+    source = caller.get()
+    return {
+        "id": uuid7(),
+        "tenant_id": tenant_id,
+        "created_at": datetime.now(UTC),
+        "actor_kind": who.kind,
+        "actor_id": who.user_id,
+        "key_id": who.key_id,
+        "action": action,
+        "object_type": object_type,
+        "object_id": object_id,
+        "space_id": space_id,
+        "user_id": user_id,
+        "request_id": source.request_id,
+        "ip": source.ip,
+        "user_agent": source.user_agent[:300],
+        "data": data or {},
+    }
 
 
 @asynccontextmanager

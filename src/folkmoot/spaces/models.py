@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, UniqueConstraint
+from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from folkmoot.kit.db import Base, Changing, Tenanted
@@ -14,18 +14,32 @@ class Space(Tenanted, Changing):
     """Where people gather around assistants and knowledge."""
 
     __tablename__ = "spaces"
+    __table_args__ = (
+        Index("uq_spaces_owner_id", "owner_id", unique=True),
+        Index("uq_spaces_organisation", "tenant_id", unique=True, postgresql_where=text("kind = 'organisation'")),
+        CheckConstraint("(kind = 'personal') = (owner_id IS NOT NULL)", name="owner_of_personal"),
+    )
 
     name: Mapped[str]
     description: Mapped[str] = mapped_column(default="", server_default="")
+    kind: Mapped[str] = mapped_column(default="shared", server_default="shared")
+    """An `access.SpaceKind`."""
+    owner_id: Mapped[UUID | None] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
+    """Of a personal space; its owner is also in `space_members`."""
 
 
 class SpaceMember(Tenanted, Base):
-    """One person's role in one space."""
+    """The role of one person, or of one group, in one space."""
 
     __tablename__ = "space_members"
-    __table_args__ = (UniqueConstraint("space_id", "user_id"),)
+    __table_args__ = (
+        UniqueConstraint("space_id", "user_id"),
+        UniqueConstraint("space_id", "group_id", name="uq_space_members_group_id"),
+        CheckConstraint("(user_id IS NULL) <> (group_id IS NULL)", name="one_member"),
+    )
 
     space_id: Mapped[UUID] = mapped_column(ForeignKey("spaces.id", ondelete="CASCADE"))
-    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
+    user_id: Mapped[UUID | None] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
+    group_id: Mapped[UUID | None] = mapped_column(ForeignKey("groups.id", ondelete="CASCADE"), index=True)
     role: Mapped[str]
     """A `SpaceRole`."""

@@ -44,7 +44,7 @@ class SpaceUpdate(Input, frozen=True, kw_only=True):
 
 
 class MemberOut(Struct, frozen=True, kw_only=True):
-    user_id: UUID
+    user_id: UUID | None
     role: str
 
     @classmethod

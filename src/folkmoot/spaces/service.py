@@ -10,7 +10,7 @@ from advanced_alchemy.repository import SQLAlchemyAsyncRepository
 from sqlalchemy import Select, delete, func, select
 
 from folkmoot.identity.models import User
-from folkmoot.kit.access import SPACE_ACCESS, Access, SpaceRole
+from folkmoot.kit.access import Access, SpaceRole, space_access
 from folkmoot.kit.errors import Conflict, Forbidden, NotFound
 from folkmoot.kit.paging import check_match, page
 from folkmoot.kit.structs import patch
@@ -50,7 +50,7 @@ class SpaceService:
         if row is None:
             raise NotFound("there is no such space, or you are not in it")
         role = SpaceRole(row[1])
-        if access not in SPACE_ACCESS[role]:
+        if access not in space_access(row[0].kind, role):
             raise Forbidden(f"you are {role.value} in this space, and this needs more: ask one of its admins")
         return row[0], role
 

@@ -9,7 +9,9 @@ from sqlalchemy import select
 
 from folkmoot.kit.errors import NotFound
 from folkmoot.kit.work import Work
-from folkmoot.tenants.models import Tenant
+from folkmoot.tenants.models import PLATFORM, Tenant
+
+ORGANISATION = Tenant.id != PLATFORM
 
 
 class TenantService:
@@ -31,16 +33,20 @@ class TenantService:
         return tenant
 
     async def list_all(self) -> Sequence[Tenant]:
-        """Every tenant, oldest first."""
-        return (await self._work.session.scalars(select(Tenant).order_by(Tenant.id))).all()
+        """Every organisation, oldest first."""
+        return (await self._work.session.scalars(select(Tenant).where(ORGANISATION).order_by(Tenant.id))).all()
+
+    async def every_id(self) -> Sequence[UUID]:
+        """The ids of all tenants, the platform's own among them: for what looks after rows."""
+        return (await self._work.session.scalars(select(Tenant.id).order_by(Tenant.id))).all()
 
     async def first(self) -> Tenant | None:
         """The tenant that was made first, or None on a new installation."""
-        return await self._work.session.scalar(select(Tenant).order_by(Tenant.id).limit(1))
+        return await self._work.session.scalar(select(Tenant).where(ORGANISATION).order_by(Tenant.id).limit(1))
 
     async def named(self, name: str) -> Tenant:
         """Raises `NotFound`."""
-        tenant = await self._work.session.scalar(select(Tenant).where(Tenant.name == name))
+        tenant = await self._work.session.scalar(select(Tenant).where(Tenant.name == name, ORGANISATION))
         if tenant is None:
             raise NotFound(f"there is no organisation named {name!r}: `folkmoot tenant list` shows them")
         return tenant
@@ -48,6 +54,6 @@ class TenantService:
     async def get(self, tenant_id: UUID) -> Tenant:
         """Raises `NotFound`."""
         tenant = await self._work.session.get(Tenant, tenant_id)
-        if tenant is None:
+        if tenant is None or tenant.id == PLATFORM:
             raise NotFound("there is no such organisation")
         return tenant

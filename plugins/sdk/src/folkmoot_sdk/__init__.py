@@ -18,6 +18,9 @@ from folkmoot_sdk.auth import (
     CredentialBackend,
     ExternalIdentity,
     RedirectBackend,
+    EndsSession,
+    HearsLogout,
+    LogoutNotice,
     RedirectStart,
 )
 from folkmoot_sdk.chat import (
@@ -138,6 +141,9 @@ __all__ = [
     "ReasoningDelta",
     "RedirectBackend",
     "RedirectStart",
+    "EndsSession",
+    "HearsLogout",
+    "LogoutNotice",
     "RerankRequest",
     "Reranker",
     "Secret",

@@ -27,6 +27,20 @@ class ExternalIdentity(msgspec.Struct, frozen=True):
     name: str | None = None
     groups: tuple[str, ...] = ()
     claims: dict[str, Any] = {}
+    session: str | None = None
+    """The provider's id of this sign-in (`sid`); a `LogoutNotice` may name it."""
+    logout_hint: str | None = None
+    """Kept sealed by the host and given to `end_session_url` (an ID token, for OpenID Connect)."""
+
+
+class LogoutNotice(msgspec.Struct, frozen=True):
+    """The provider says that a sign-in has ended: of `session`, or all of `subject` if that is None."""
+
+    issuer: str
+    subject: str | None = None
+    session: str | None = None
+    token_id: str = ""
+    """Of this notice, so that the host takes it once."""
 
 
 class RedirectStart(msgspec.Struct, frozen=True):
@@ -55,6 +69,24 @@ class RedirectBackend(Protocol):
         self, redirect_uri: str, parameters: Mapping[str, str], kept: Mapping[str, str]
     ) -> ExternalIdentity:
         """Finish with the query parameters that the browser brought back. Raises `AuthError`."""
+        ...
+
+
+@runtime_checkable
+class EndsSession(Protocol):
+    """A redirect backend that can also sign the person out at the provider."""
+
+    async def end_session_url(self, return_to: str, logout_hint: str | None) -> str | None:
+        """Where the browser goes to sign out there; None if the provider does not offer it. Raises `AuthError`."""
+        ...
+
+
+@runtime_checkable
+class HearsLogout(Protocol):
+    """A redirect backend whose provider tells of sign-outs by calling us (back-channel logout)."""
+
+    async def read_logout(self, token: str) -> LogoutNotice:
+        """Check a logout token. Raises `AuthError` for one that the provider did not make for us."""
         ...
 
 

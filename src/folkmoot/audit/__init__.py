@@ -1,0 +1,1 @@
+"""The log of what happened: sealed against tampering, read for a stated reason, exported."""

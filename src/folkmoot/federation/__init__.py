@@ -1,0 +1,1 @@
+"""Signing in elsewhere: an organisation's own directory or identity provider, through auth plugins."""

@@ -1,0 +1,1 @@
+"""API keys: what programs sign in with, for a person or for one assistant."""

@@ -1,0 +1,1 @@
+"""Administering people: invitations, groups, roles."""

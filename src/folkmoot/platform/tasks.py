@@ -1,0 +1,1 @@
+"""Removing what is left of an organisation."""
