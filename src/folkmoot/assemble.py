@@ -13,6 +13,7 @@ from folkmoot.kit.app import App
 from folkmoot.kit.crypto import Keyring
 from folkmoot.kit.db import make_engine
 from folkmoot.kit.jobs import Jobs
+from folkmoot.kit.limits import Limits
 from folkmoot.kit.net import NetPolicy, outbound_client
 from folkmoot.kit.recorder import Recorder
 from folkmoot.kit.redis import connect
@@ -21,6 +22,7 @@ from folkmoot.kit.stream import Streams
 from folkmoot.kit.work import Sessions
 from folkmoot.plugins.manager import PluginManager
 from folkmoot.settings import Settings, SettingsError
+from folkmoot.tenants.origins import Origins
 
 
 @asynccontextmanager
@@ -58,6 +60,15 @@ async def assemble(settings: Settings, *, plugins: PluginManager | None = None) 
         stack.push_async_callback(runtime.close)
         recorder = Recorder(app.sessions)
         stack.push_async_callback(recorder.close)
-        for part in (bell, manager, runtime, recorder, Keys(app), Tokens(keyring, settings.access_token_seconds)):
+        for part in (
+            bell,
+            manager,
+            runtime,
+            recorder,
+            Limits(redis),
+            Origins(app.sessions),
+            Keys(app),
+            Tokens(keyring, settings.access_token_seconds),
+        ):
             app.add(part)
         yield app

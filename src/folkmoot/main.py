@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import re
-import secrets
 from collections.abc import AsyncGenerator
-from typing import Any, cast
 
 from litestar import Litestar, Router, get
 from litestar.config.app import AppConfig
@@ -18,7 +15,6 @@ from litestar.openapi import OpenAPIConfig
 from litestar.plugins import InitPlugin
 from litestar.plugins.prometheus import PrometheusConfig, PrometheusController
 from litestar.static_files import create_static_files_router  # pyright: ignore[reportUnknownVariableType]
-from litestar.types import ASGIApp, Message, Receive, Scope, Send
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
@@ -34,12 +30,12 @@ from folkmoot.identity.routes import AuthController, MeController, SecondFactorC
 from folkmoot.keys.routes import KeyController
 from folkmoot.kit import http
 from folkmoot.kit.app import App
-from folkmoot.kit.caller import Caller, called_by
 from folkmoot.kit.db import warm
+from folkmoot.kit.edges import edges
 from folkmoot.kit.errors import AppError, NotAvailable
 from folkmoot.kit.idempotency import before_request, before_send
 from folkmoot.kit.log import configure
-from folkmoot.kit.openapi import BrowsePlugin, DocumentPlugin, assets
+from folkmoot.kit.openapi import DocumentPlugin, assets, browse, browse_start
 from folkmoot.kit.process import die_with_parent, settle
 from folkmoot.knowledge.routes import CollectionController, DocumentController
 from folkmoot.people.routes import GroupController, RoleController, UserController
@@ -47,6 +43,7 @@ from folkmoot.platform.routes import PlatformController
 from folkmoot.plugins.routes import PluginController
 from folkmoot.settings import Settings
 from folkmoot.spaces.routes import SpaceController
+from folkmoot.tenants.origins import Origins
 from folkmoot.tenants.routes import OrganisationController
 
 DOMAINS = (
@@ -102,7 +99,14 @@ def create_app(settings: Settings) -> Litestar:
         path="/",
         opt=http.PUBLIC,
         include_in_schema=False,
-        route_handlers=[live, ready, Metrics, create_static_files_router(path="/api/assets", directories=[assets()])],
+        route_handlers=[
+            live,
+            ready,
+            browse,
+            browse_start,
+            Metrics,
+            create_static_files_router(path="/api/assets", directories=[assets()]),
+        ],
     )
     service = Litestar(
         route_handlers=[Router(path="/api/v1", route_handlers=list(DOMAINS)), public],
@@ -125,7 +129,7 @@ def create_app(settings: Settings) -> Litestar:
             version=VERSION,
             description=DESCRIPTION,
             path="/api",
-            render_plugins=[DocumentPlugin(), BrowsePlugin()],
+            render_plugins=[DocumentPlugin()],
             use_handler_docstrings=True,
             openapi_router=Router(path="/api", route_handlers=[], include_in_schema=False, opt=http.PUBLIC),
             security=[{"token": []}],
@@ -134,7 +138,7 @@ def create_app(settings: Settings) -> Litestar:
         plugins=[_NoDefaultLogging()],
     )
     # Around the router as well: an address that leads nowhere has a request id too.
-    service.asgi_handler = request_context(service.asgi_handler)
+    service.asgi_handler = edges(service.asgi_handler, settings, lambda: service.state.app.part(Origins).may_call)
     return service
 
 
@@ -144,38 +148,6 @@ class _NoDefaultLogging(InitPlugin):
     def on_app_init(self, app_config: AppConfig) -> AppConfig:
         app_config.logging_config = None
         return app_config
-
-
-REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
-
-
-def request_context(app: ASGIApp) -> ASGIApp:
-    """Give the request its id, for the answer, the log and the events."""
-
-    async def middleware(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] not in ("http", "websocket"):
-            await app(scope, receive, send)
-            return
-        headers = dict(scope["headers"])
-        given = headers.get(b"x-request-id", b"").decode("latin-1")
-        request_id = given if REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
-        client = cast("dict[str, Any]", scope).get("client")
-        agent = headers.get(b"user-agent", b"").decode("latin-1")
-
-        async def answer(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                message["headers"] = [
-                    *message["headers"],
-                    (b"x-request-id", request_id.encode()),
-                    (b"x-content-type-options", b"nosniff"),
-                    (b"referrer-policy", b"no-referrer"),
-                ]
-            await send(message)
-
-        with called_by(Caller(request_id, client[0] if client else "", agent)):
-            await app(scope, receive, answer)
-
-    return middleware
 
 
 @get("/health/live", operation_id="live", summary="Is the process alive", media_type=MediaType.JSON)

@@ -30,6 +30,7 @@ PUBLIC = {
     "/api/assets/{file_path:path}",
     "/api",
     "/api/docs",
+    "/api/docs/start.js",
     "/api/openapi.json",
     "/api/oauth2-redirect.html",
     "/api/{path:str}",

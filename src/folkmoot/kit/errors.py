@@ -7,6 +7,7 @@
     ├── Forbidden               403  known, visible, and not allowed
     ├── NotFound                404  not there, or not for the caller to know of
     ├── MethodNotAllowed        405
+    ├── RequestTimeout          408  its body did not come
     ├── Conflict                409  clashes with what is stored
     ├── Stale                   412  somebody else changed it meanwhile
     ├── ContentTooLarge         413
@@ -76,6 +77,12 @@ class MethodNotAllowed(AppError):
     title = "This is not offered here"
 
 
+class RequestTimeout(AppError):
+    status = 408
+    code = "request-timeout"
+    title = "The request did not come in time"
+
+
 class Conflict(AppError):
     status = 409
     code = "conflict"
@@ -105,10 +112,19 @@ class TooManyRequests(AppError):
     code = "too-many-requests"
     title = "Too many requests"
 
-    def __init__(self, detail: str, retry_after: float) -> None:
-        super().__init__(detail)
+    def __init__(
+        self,
+        detail: str,
+        retry_after: float,
+        *,
+        code: str | None = None,
+        policy: tuple[str, int, int] | None = None,
+    ) -> None:
+        super().__init__(detail, code=code)
         self.retry_after = retry_after
         """Seconds."""
+        self.policy = policy
+        """The limit that is used up: its name, how many, in how many seconds."""
 
 
 class NotAvailable(AppError):

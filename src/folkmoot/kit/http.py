@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import AsyncIterator
 from typing import Annotated, Any, Generic, TypeVar, cast
@@ -97,7 +98,13 @@ def problem(_request: Request[Any, Any, Any], error: errors.AppError, status: in
     )
     headers: dict[str, str] = {}
     if isinstance(error, errors.TooManyRequests):
-        headers["Retry-After"] = str(max(1, round(error.retry_after)))
+        wait = max(1, math.ceil(error.retry_after))
+        headers["Retry-After"] = str(wait)
+        if error.policy is not None:
+            # draft-ietf-httpapi-ratelimit-headers-10
+            name, count, seconds = error.policy
+            headers["RateLimit-Policy"] = f'"{name}";q={count};w={seconds}'
+            headers["RateLimit"] = f'"{name}";r=0;t={wait}'
     if code == 401:
         headers["WWW-Authenticate"] = "Bearer"
     return Response(msgspec.json.encode(body), status_code=code, media_type="application/problem+json", headers=headers)
