@@ -12,6 +12,7 @@ from folkmoot.keys.authenticate import Keys
 from folkmoot.kit.app import App
 from folkmoot.kit.crypto import Keyring
 from folkmoot.kit.db import make_engine
+from folkmoot.kit.glance import glances
 from folkmoot.kit.jobs import Jobs
 from folkmoot.kit.limits import Limits
 from folkmoot.kit.net import NetPolicy, outbound_client
@@ -39,6 +40,7 @@ async def assemble(settings: Settings, *, plugins: PluginManager | None = None) 
         blocking = connect(settings.redis_url, blocking=True)
         stack.push_async_callback(redis.aclose)
         stack.push_async_callback(blocking.aclose)
+        pool = await stack.enter_async_context(glances(settings.database_url, settings.database_pool))
         jobs = Jobs(settings.redis_url, redis)
         await jobs.start()
         stack.push_async_callback(jobs.close)
@@ -48,7 +50,7 @@ async def assemble(settings: Settings, *, plugins: PluginManager | None = None) 
         stack.push_async_callback(streams.close)
         app = App(
             settings=settings,
-            sessions=Sessions(engine, jobs, bell.ring),
+            sessions=Sessions(engine, jobs, bell.ring, pool),
             redis=redis,
             keyring=keyring,
             storage=Storage.from_url(settings.storage_url, keyring),

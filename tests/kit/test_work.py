@@ -52,7 +52,7 @@ async def tight(app, settings):
     async def ring(tenant_id):
         rung.append(tenant_id)
 
-    made = replace(app, sessions=Sessions(engine, Heard(), ring))
+    made = replace(app, sessions=Sessions(engine, Heard(), ring, app.sessions.glances))
     made.rung = rung
     yield made
     await engine.dispose()

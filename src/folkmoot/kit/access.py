@@ -99,7 +99,8 @@ class SpaceKind(StrEnum):
     PERSONAL = "personal"
     """One person's own; nobody else is ever in it."""
     ORGANISATION = "organisation"
-    """One for each organisation: its knowledge may be used by everybody, and holds no assistants."""
+    """One for each organisation: its knowledge may be used by everybody, and holds no assistants. Who has `commons`
+    is admin there, and everybody else viewer; nobody is put in."""
 
 
 class SpaceRole(StrEnum):
@@ -135,7 +136,10 @@ SPACE_ACCESS: dict[SpaceKind, dict[SpaceRole, frozenset[Access]]] = {
         SpaceRole.ADMIN: _EDITOR | {Access.MANAGE},
     },
     SpaceKind.PERSONAL: {SpaceRole.OWNER: frozenset({Access.READ, Access.DRAFTS, Access.EDIT})},
-    SpaceKind.ORGANISATION: {SpaceRole.ADMIN: frozenset({Access.READ, Access.EDIT, Access.MANAGE})},
+    SpaceKind.ORGANISATION: {
+        SpaceRole.VIEWER: frozenset({Access.READ}),
+        SpaceRole.ADMIN: frozenset({Access.READ, Access.EDIT, Access.MANAGE}),
+    },
 }
 """By kind of space and role in it, what one may do there. What is not in the table is refused."""
 
@@ -143,6 +147,11 @@ SPACE_ACCESS: dict[SpaceKind, dict[SpaceRole, frozenset[Access]]] = {
 def space_access(kind: str, role: str) -> frozenset[Access]:
     """What `role` may do in a space of `kind`; nothing for a combination that the table does not have."""
     return SPACE_ACCESS.get(SpaceKind(kind), {}).get(SpaceRole(role), frozenset())
+
+
+def roles_with(access: Access) -> frozenset[SpaceRole]:
+    """The roles that may do this in some kind of space, for queries over all of somebody's spaces."""
+    return frozenset(role for table in SPACE_ACCESS.values() for role, granted in table.items() if access in granted)
 
 
 def highest(roles: Iterable[str]) -> SpaceRole | None:

@@ -6,20 +6,22 @@ enqueued or announced inside goes out only after the commit, so nobody hears of 
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, cast
 from uuid import UUID
 
-from sqlalchemy import Table, TextClause, insert, text
+from sqlalchemy import Table, insert, text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from uuid_utils.compat import uuid7
 
 from folkmoot.kit.access import Principal
 from folkmoot.kit.caller import caller
 from folkmoot.kit.events import Event
+from folkmoot.kit.glance import Pool
+from folkmoot.kit.glance import glance as _glance
 from folkmoot.kit.jobs import Jobs, Task
 from folkmoot.kit.log import get_logger
 
@@ -34,6 +36,8 @@ class Sessions:
     jobs: Jobs
     ring: Callable[[UUID], Awaitable[None]]
     """Says that a tenant has new events; losing a call only delays."""
+    glances: Pool
+    """Connections for the guard's reads."""
 
 
 @dataclass
@@ -144,14 +148,8 @@ async def begin(sessions: Sessions, principal: Principal) -> AsyncGenerator[Work
             log.exception("work.follow_up_failed")
 
 
-async def glance(sessions: Sessions, statement: TextClause, **parameters: Any) -> Sequence[Any] | None:
-    """The first row of one read that says its tenant by itself, in one round trip.
-
-    For the guard, which every request passes; everything else comes through `begin()`.
-    """
-    async with sessions.engine.connect() as connection:
-        alone = await connection.execution_options(isolation_level="AUTOCOMMIT")
-        return (await alone.execute(statement, parameters)).first()
+async def glance(sessions: Sessions, statement: object, **parameters: Any) -> Any:
+    return await _glance(sessions.glances, str(statement), **parameters)
 
 
 _RECORD = insert(cast("Table", Event.__table__))
