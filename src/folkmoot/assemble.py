@@ -23,7 +23,7 @@ from folkmoot.kit.stream import Streams
 from folkmoot.kit.work import Sessions
 from folkmoot.plugins.manager import PluginManager
 from folkmoot.settings import Settings, SettingsError
-from folkmoot.tenants.origins import Origins
+from folkmoot.tenants.cors import Origins
 
 
 @asynccontextmanager

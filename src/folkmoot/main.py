@@ -43,7 +43,7 @@ from folkmoot.platform.routes import PlatformController
 from folkmoot.plugins.routes import PluginController
 from folkmoot.settings import Settings
 from folkmoot.spaces.routes import SpaceController
-from folkmoot.tenants.origins import Origins
+from folkmoot.tenants.cors import Origins
 from folkmoot.tenants.routes import OrganisationController
 
 DOMAINS = (
