@@ -90,6 +90,14 @@ async def test_every_table_is_protected(superuser):
         assert await tables.table_names(connection) == set(METADATA.tables)
 
 
+async def test_a_reference_never_leads_into_another_tenant(superuser):
+    async with superuser.connect() as connection:
+        assert await tables.loose_references(connection) == []
+        await connection.execute(text("CREATE TABLE bad (tenant_id uuid, space_id uuid REFERENCES spaces (id))"))
+        assert await tables.loose_references(connection) == ["bad.bad_space_id_fkey"]
+        await connection.rollback()
+
+
 @pytest.mark.parametrize(
     ("made", "fault"),
     [

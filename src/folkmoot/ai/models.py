@@ -5,18 +5,21 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, UniqueConstraint
+from sqlalchemy import UniqueConstraint
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
-from folkmoot.kit.db import Changing, Tenanted
+from folkmoot.kit.db import Changing, Tenanted, belongs, referred
 
 
 class Connection(Tenanted, Changing):
     """An account at a provider."""
 
     __tablename__ = "connections"
-    __table_args__ = (UniqueConstraint("tenant_id", "name"),)
+    __table_args__ = (
+        referred(),
+        UniqueConstraint("tenant_id", "name"),
+    )
 
     kind: Mapped[str]
     """`ProviderSpec.kind`."""
@@ -29,9 +32,13 @@ class Model(Tenanted, Changing):
     """One model of one connection."""
 
     __tablename__ = "models"
-    __table_args__ = (UniqueConstraint("connection_id", "name"),)
+    __table_args__ = (
+        referred(),
+        belongs("connection_id", "connections"),
+        UniqueConstraint("connection_id", "name"),
+    )
 
-    connection_id: Mapped[UUID] = mapped_column(ForeignKey("connections.id", ondelete="CASCADE"))
+    connection_id: Mapped[UUID]
     name: Mapped[str]
     """The provider's own id."""
     kind: Mapped[str]

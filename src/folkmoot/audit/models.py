@@ -6,10 +6,10 @@ from datetime import datetime
 from uuid import UUID
 
 from advanced_alchemy.types import DateTimeUTC
-from sqlalchemy import BigInteger, ForeignKey, UniqueConstraint
+from sqlalchemy import BigInteger, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from folkmoot.kit.db import Base, Tenanted
+from folkmoot.kit.db import Base, Tenanted, belongs
 
 
 class Seal(Tenanted, Base):
@@ -52,7 +52,8 @@ class AuditReason(Tenanted, Base):
     """Why somebody reads the log; good for an hour."""
 
     __tablename__ = "audit_reasons"
+    __table_args__ = (belongs("user_id", "users"),)
 
-    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
+    user_id: Mapped[UUID] = mapped_column(index=True)
     reason: Mapped[str]
     expires_at: Mapped[datetime] = mapped_column(DateTimeUTC(timezone=True))

@@ -7,20 +7,25 @@ from typing import Any
 from uuid import UUID
 
 from advanced_alchemy.types import DateTimeUTC
-from sqlalchemy import ForeignKey, Index, UniqueConstraint
+from sqlalchemy import Index, UniqueConstraint
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
-from folkmoot.kit.db import Base, Changing, Tenanted
+from folkmoot.kit.db import Base, Changing, Tenanted, belongs, referred
 
 
 class Conversation(Tenanted, Changing):
     """One person's conversation with one assistant. Nobody else reads it, administrators included."""
 
     __tablename__ = "conversations"
+    __table_args__ = (
+        referred(),
+        belongs("user_id", "users"),
+        belongs("assistant_id", "assistants", ondelete="SET NULL (assistant_id)"),
+    )
 
-    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
-    assistant_id: Mapped[UUID | None] = mapped_column(ForeignKey("assistants.id", ondelete="SET NULL"), index=True)
+    user_id: Mapped[UUID] = mapped_column(index=True)
+    assistant_id: Mapped[UUID | None] = mapped_column(index=True)
     title: Mapped[str] = mapped_column(default="")
     key_id: Mapped[UUID | None] = mapped_column(index=True)
     """The API key that began it; its tokens count for that key."""
@@ -31,12 +36,16 @@ class Message(Tenanted, Base):
 
     __tablename__ = "messages"
     __table_args__ = (
+        referred(),
+        belongs("conversation_id", "conversations"),
+        belongs("parent_id", "messages"),
+        belongs("assistant_version_id", "assistant_versions", ondelete="SET NULL (assistant_version_id)"),
         UniqueConstraint("conversation_id", "request_key"),
         Index("ix_messages_open", "status", "lease_until"),
     )
 
-    conversation_id: Mapped[UUID] = mapped_column(ForeignKey("conversations.id", ondelete="CASCADE"), index=True)
-    parent_id: Mapped[UUID | None] = mapped_column(ForeignKey("messages.id", ondelete="CASCADE"), index=True)
+    conversation_id: Mapped[UUID] = mapped_column(index=True)
+    parent_id: Mapped[UUID | None] = mapped_column(index=True)
     role: Mapped[str]
     """`user` or `assistant`."""
     content: Mapped[str] = mapped_column(default="")
@@ -49,7 +58,7 @@ class Message(Tenanted, Base):
     lease_until: Mapped[datetime | None] = mapped_column(DateTimeUTC(timezone=True))
     """While an answer is being written: the worker renews this."""
     finished_at: Mapped[datetime | None] = mapped_column(DateTimeUTC(timezone=True))
-    assistant_version_id: Mapped[UUID | None] = mapped_column(ForeignKey("assistant_versions.id", ondelete="SET NULL"))
+    assistant_version_id: Mapped[UUID | None]
     model: Mapped[dict[str, Any] | None] = mapped_column(JSONB)
     """`{id, name, provider}` as it was when the question was asked."""
     collection_ids: Mapped[list[str]] = mapped_column(JSONB, default=list)

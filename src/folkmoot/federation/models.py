@@ -7,18 +7,21 @@ from typing import Any
 from uuid import UUID
 
 from advanced_alchemy.types import DateTimeUTC
-from sqlalchemy import ForeignKey, UniqueConstraint
+from sqlalchemy import UniqueConstraint
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
-from folkmoot.kit.db import Base, Changing, Tenanted
+from folkmoot.kit.db import Base, Changing, Tenanted, belongs, referred
 
 
 class LoginMethod(Tenanted, Changing):
     """One way in: an auth backend with its configuration, and what becomes of who comes through it."""
 
     __tablename__ = "login_methods"
-    __table_args__ = (UniqueConstraint("tenant_id", "name"),)
+    __table_args__ = (
+        referred(),
+        UniqueConstraint("tenant_id", "name"),
+    )
 
     kind: Mapped[str]
     """Of the auth backend; a plugin registers it."""
@@ -35,10 +38,14 @@ class ExternalAccount(Tenanted, Base):
     """A person as an issuer knows them. Found by issuer and subject, never by an e-mail."""
 
     __tablename__ = "external_accounts"
-    __table_args__ = (UniqueConstraint("tenant_id", "issuer", "subject"),)
+    __table_args__ = (
+        belongs("user_id", "users"),
+        belongs("login_method_id", "login_methods"),
+        UniqueConstraint("tenant_id", "issuer", "subject"),
+    )
 
-    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
-    login_method_id: Mapped[UUID] = mapped_column(ForeignKey("login_methods.id", ondelete="CASCADE"), index=True)
+    user_id: Mapped[UUID] = mapped_column(index=True)
+    login_method_id: Mapped[UUID] = mapped_column(index=True)
     issuer: Mapped[str]
     subject: Mapped[str]
     email: Mapped[str] = mapped_column(default="")

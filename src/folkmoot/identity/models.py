@@ -7,12 +7,12 @@ from typing import Any
 from uuid import UUID
 
 from advanced_alchemy.types import DateTimeUTC
-from sqlalchemy import ForeignKey, Index, text
+from sqlalchemy import Index, text
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.types import String
 
-from folkmoot.kit.db import Base, Changing, Tenanted
+from folkmoot.kit.db import Base, Changing, Tenanted, belongs, referred
 
 
 class User(Tenanted, Changing):
@@ -20,6 +20,7 @@ class User(Tenanted, Changing):
 
     __tablename__ = "users"
     __table_args__ = (
+        referred(),
         Index(
             "uq_users_tenant_id_email", "tenant_id", "email", unique=True, postgresql_where=text("state <> 'deleted'")
         ),
@@ -54,8 +55,9 @@ class Session(Tenanted, Base):
     """A sign-in and all refresh tokens that came of it."""
 
     __tablename__ = "sessions"
+    __table_args__ = (belongs("user_id", "users"),)
 
-    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
+    user_id: Mapped[UUID] = mapped_column(index=True)
     generation: Mapped[int] = mapped_column(default=1)
     """Which refresh token in the row of them is the valid one; a lower one coming back means it was copied."""
     expires_at: Mapped[datetime] = mapped_column(DateTimeUTC(timezone=True))
@@ -77,8 +79,9 @@ class Link(Tenanted, Base):
     """An invitation or a password reset. The link's token is derived from the row, never stored."""
 
     __tablename__ = "links"
+    __table_args__ = (belongs("user_id", "users"),)
 
-    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
+    user_id: Mapped[UUID] = mapped_column(index=True)
     purpose: Mapped[str]
     """`invitation` or `reset`."""
     created_by: Mapped[UUID | None]
@@ -96,7 +99,8 @@ class PlatformAdmin(Tenanted, Base):
     """A person who administers the installation. The runtime role adds and removes these only as the platform."""
 
     __tablename__ = "platform_admins"
+    __table_args__ = (belongs("user_id", "users"),)
 
-    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), unique=True)
+    user_id: Mapped[UUID] = mapped_column(unique=True)
     granted_by: Mapped[str] = mapped_column(default="")
     """Who named them: a person's id, or the account that ran the command."""

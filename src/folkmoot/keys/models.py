@@ -6,25 +6,30 @@ from datetime import datetime
 from uuid import UUID
 
 from advanced_alchemy.types import DateTimeUTC
-from sqlalchemy import ForeignKey, UniqueConstraint
+from sqlalchemy import UniqueConstraint
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.types import String
 
-from folkmoot.kit.db import Base, Changing, Tenanted
+from folkmoot.kit.db import Base, Changing, Tenanted, belongs, referred
 
 
 class ApiKey(Tenanted, Changing):
     """A key acts for its owner, within its scopes. Only a hash of it is stored."""
 
     __tablename__ = "api_keys"
+    __table_args__ = (
+        referred(),
+        belongs("user_id", "users"),
+        belongs("assistant_id", "assistants"),
+    )
 
-    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
+    user_id: Mapped[UUID] = mapped_column(index=True)
     """Its owner: what the owner loses, the key loses."""
     name: Mapped[str]
     kind: Mapped[str]
     """`user`, `assistant` or `platform`; the key's prefix tells it too."""
-    assistant_id: Mapped[UUID | None] = mapped_column(ForeignKey("assistants.id", ondelete="CASCADE"), index=True)
+    assistant_id: Mapped[UUID | None] = mapped_column(index=True)
     secret_hash: Mapped[str] = mapped_column(unique=True)
     """SHA-256 in hex: the key holds 256 random bits, so a slow hash would add nothing."""
     hint: Mapped[str]
@@ -50,7 +55,10 @@ class KeyAddress(Tenanted, Base):
     """An address that a key was used from; a new one is an event."""
 
     __tablename__ = "key_addresses"
-    __table_args__ = (UniqueConstraint("key_id", "ip"),)
+    __table_args__ = (
+        belongs("key_id", "api_keys"),
+        UniqueConstraint("key_id", "ip"),
+    )
 
-    key_id: Mapped[UUID] = mapped_column(ForeignKey("api_keys.id", ondelete="CASCADE"))
+    key_id: Mapped[UUID]
     ip: Mapped[str]

@@ -10,7 +10,7 @@ from uuid import UUID
 import msgspec
 from advanced_alchemy.base import AdvancedDeclarativeBase, CommonTableAttributes
 from advanced_alchemy.types import DateTimeUTC
-from sqlalchemy import ForeignKey, func, text
+from sqlalchemy import ForeignKey, ForeignKeyConstraint, UniqueConstraint, func, text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.orm import Mapped, declared_attr, mapped_column
 from uuid_utils.compat import uuid7
@@ -57,6 +57,19 @@ class Tenanted:
     """Every table that is not platform-wide carries its tenant, and a forced policy on it."""
 
     tenant_id: Mapped[UUID] = mapped_column(ForeignKey("tenants.id", ondelete="CASCADE"), index=True, sort_order=-9)
+
+
+def belongs(column: str, table: str, *, ondelete: str | None = "CASCADE") -> ForeignKeyConstraint:
+    """`column` refers to a row of `table` in the same tenant.
+
+    Foreign keys are checked past row-level security, so one by the id alone could point into another tenant.
+    """
+    return ForeignKeyConstraint([column, "tenant_id"], [f"{table}.id", f"{table}.tenant_id"], ondelete=ondelete)
+
+
+def referred() -> UniqueConstraint:
+    """What `belongs` of other tables needs here."""
+    return UniqueConstraint("id", "tenant_id")
 
 
 async def warm(engine: AsyncEngine, connections: int) -> None:

@@ -8,19 +8,23 @@ from uuid import UUID
 
 from advanced_alchemy.types import DateTimeUTC
 from pgvector.sqlalchemy import HALFVEC
-from sqlalchemy import BigInteger, Float, ForeignKey, Index, UniqueConstraint
+from sqlalchemy import BigInteger, Float, Index, UniqueConstraint
 from sqlalchemy.dialects.postgresql import JSONB, TSVECTOR
 from sqlalchemy.orm import Mapped, mapped_column
 
-from folkmoot.kit.db import Base, Changing, Tenanted
+from folkmoot.kit.db import Base, Changing, Tenanted, belongs, referred
 
 
 class Collection(Tenanted, Changing):
     """Documents that are searched together."""
 
     __tablename__ = "collections"
+    __table_args__ = (
+        referred(),
+        belongs("space_id", "spaces"),
+    )
 
-    space_id: Mapped[UUID] = mapped_column(ForeignKey("spaces.id", ondelete="CASCADE"), index=True)
+    space_id: Mapped[UUID] = mapped_column(index=True)
     name: Mapped[str]
     description: Mapped[str] = mapped_column(default="", server_default="")
 
@@ -29,11 +33,17 @@ class Document(Tenanted, Changing):
     """One file in one collection, and how far reading it has come."""
 
     __tablename__ = "documents"
-    __table_args__ = (Index("ix_documents_open", "status", "lease_until"),)
+    __table_args__ = (
+        referred(),
+        belongs("collection_id", "collections"),
+        belongs("space_id", "spaces"),
+        belongs("file_id", "files", ondelete=None),
+        Index("ix_documents_open", "status", "lease_until"),
+    )
 
-    collection_id: Mapped[UUID] = mapped_column(ForeignKey("collections.id", ondelete="CASCADE"), index=True)
-    space_id: Mapped[UUID] = mapped_column(ForeignKey("spaces.id", ondelete="CASCADE"))
-    file_id: Mapped[UUID] = mapped_column(ForeignKey("files.id"), index=True)
+    collection_id: Mapped[UUID] = mapped_column(index=True)
+    space_id: Mapped[UUID]
+    file_id: Mapped[UUID] = mapped_column(index=True)
     name: Mapped[str]
     media_type: Mapped[str] = mapped_column(default="")
     """As found from the bytes; until then as the client said."""
@@ -67,8 +77,9 @@ class DocumentText(Tenanted, Base):
     """The extracted text that citations count in."""
 
     __tablename__ = "document_texts"
+    __table_args__ = (belongs("document_id", "documents"),)
 
-    document_id: Mapped[UUID] = mapped_column(ForeignKey("documents.id", ondelete="CASCADE"), unique=True)
+    document_id: Mapped[UUID] = mapped_column(unique=True)
     text: Mapped[str]
     anchors: Mapped[list[dict[str, Any]]] = mapped_column(JSONB)
     """`{start, page, heading}` in order: each holds from its start to the next."""
@@ -79,12 +90,15 @@ class Chunk(Tenanted, Base):
 
     __tablename__ = "chunks"
     __table_args__ = (
+        referred(),
+        belongs("collection_id", "collections"),
+        belongs("document_id", "documents"),
         UniqueConstraint("document_id", "ordinal", deferrable=True, initially="DEFERRED"),
         Index("ix_chunks_tsv", "tsv", postgresql_using="gin"),
     )
 
-    collection_id: Mapped[UUID] = mapped_column(ForeignKey("collections.id", ondelete="CASCADE"), index=True)
-    document_id: Mapped[UUID] = mapped_column(ForeignKey("documents.id", ondelete="CASCADE"))
+    collection_id: Mapped[UUID] = mapped_column(index=True)
+    document_id: Mapped[UUID]
     ordinal: Mapped[int]
     text: Mapped[str]
     context: Mapped[str] = mapped_column(default="")
@@ -105,11 +119,14 @@ class ChunkVector(Tenanted, Base):
 
     __tablename__ = "chunk_vectors"
     __table_args__ = (
+        belongs("chunk_id", "chunks"),
+        belongs("collection_id", "collections"),
+        belongs("model_id", "models"),
         UniqueConstraint("chunk_id", "model_id"),
         Index("ix_chunk_vectors_scope", "collection_id", "model_id"),
     )
 
-    chunk_id: Mapped[UUID] = mapped_column(ForeignKey("chunks.id", ondelete="CASCADE"))
-    collection_id: Mapped[UUID] = mapped_column(ForeignKey("collections.id", ondelete="CASCADE"))
-    model_id: Mapped[UUID] = mapped_column(ForeignKey("models.id", ondelete="CASCADE"))
+    chunk_id: Mapped[UUID]
+    collection_id: Mapped[UUID]
+    model_id: Mapped[UUID]
     embedding: Mapped[Any] = mapped_column(HALFVEC())

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, ForeignKey, UniqueConstraint
+from sqlalchemy import CheckConstraint, UniqueConstraint
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.types import String
 
-from folkmoot.kit.db import Base, Changing, Tenanted
+from folkmoot.kit.db import Base, Changing, Tenanted, belongs, referred
 
 
 class Group(Tenanted, Changing):
     """People who are given rights together."""
 
     __tablename__ = "groups"
-    __table_args__ = (UniqueConstraint("tenant_id", "name"),)
+    __table_args__ = (
+        referred(),
+        UniqueConstraint("tenant_id", "name"),
+    )
 
     name: Mapped[str]
     description: Mapped[str] = mapped_column(default="", server_default="")
@@ -28,10 +31,14 @@ class GroupMember(Tenanted, Base):
     """One person in one group."""
 
     __tablename__ = "group_members"
-    __table_args__ = (UniqueConstraint("group_id", "user_id"),)
+    __table_args__ = (
+        belongs("group_id", "groups"),
+        belongs("user_id", "users"),
+        UniqueConstraint("group_id", "user_id"),
+    )
 
-    group_id: Mapped[UUID] = mapped_column(ForeignKey("groups.id", ondelete="CASCADE"))
-    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
+    group_id: Mapped[UUID]
+    user_id: Mapped[UUID] = mapped_column(index=True)
     login_method_id: Mapped[UUID | None]
     """Put in by that login method's group claims, which also takes out; None: put in by hand."""
 
@@ -40,7 +47,10 @@ class Role(Tenanted, Changing):
     """A custom role: a name for some permissions."""
 
     __tablename__ = "roles"
-    __table_args__ = (UniqueConstraint("tenant_id", "name"),)
+    __table_args__ = (
+        referred(),
+        UniqueConstraint("tenant_id", "name"),
+    )
 
     name: Mapped[str]
     description: Mapped[str] = mapped_column(default="", server_default="")
@@ -53,11 +63,14 @@ class RoleGrant(Tenanted, Base):
 
     __tablename__ = "role_grants"
     __table_args__ = (
+        belongs("role_id", "roles"),
+        belongs("user_id", "users"),
+        belongs("group_id", "groups"),
         UniqueConstraint("role_id", "user_id", name="uq_role_grants_user_id"),
         UniqueConstraint("role_id", "group_id", name="uq_role_grants_group_id"),
         CheckConstraint("(user_id IS NULL) <> (group_id IS NULL)", name="one_holder"),
     )
 
-    role_id: Mapped[UUID] = mapped_column(ForeignKey("roles.id", ondelete="CASCADE"))
-    user_id: Mapped[UUID | None] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
-    group_id: Mapped[UUID | None] = mapped_column(ForeignKey("groups.id", ondelete="CASCADE"), index=True)
+    role_id: Mapped[UUID]
+    user_id: Mapped[UUID | None] = mapped_column(index=True)
+    group_id: Mapped[UUID | None] = mapped_column(index=True)
