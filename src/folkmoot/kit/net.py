@@ -184,6 +184,22 @@ async def read_limited(response: httpx.Response, limit: int) -> bytes:
     return bytes(body)
 
 
+def reach(policy: NetPolicy, lookup: Lookup | None = None) -> Callable[[str, int], Awaitable[list[str]]]:
+    """For plugins that speak another protocol than HTTP: the addresses of a host, as far as `policy` permits them.
+
+    What it gives raises `OSError` for a name without an address, and for an address that is refused.
+    """
+    backend = CheckedBackend(policy, lookup or look_up)
+
+    async def addresses(host: str, port: int) -> list[str]:
+        try:
+            return await backend.addresses(host, port)
+        except (httpcore.ConnectError, httpx.ConnectError) as error:
+            raise OSError(str(error)) from error
+
+    return addresses
+
+
 async def look_up(host: str, port: int) -> list[str]:
     """The addresses of a name, as the system knows them."""
     found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
@@ -235,12 +251,13 @@ class CheckedBackend(httpcore.AsyncNetworkBackend):
 
         try:
             async with asyncio.timeout(timeout):
-                addresses = await self._addresses(host, port)
+                addresses = await self.addresses(host, port)
                 return await (connect(addresses[0]) if len(addresses) == 1 else _first(connect, addresses))
         except TimeoutError:
             raise httpcore.ConnectTimeout(f"{host!r} did not take a connection within {timeout} s") from None
 
-    async def _addresses(self, host: str, port: int) -> list[str]:
+    async def addresses(self, host: str, port: int) -> list[str]:
+        """Where `host` is. Raises `httpcore.ConnectError`, or `AddressRefused` if any address is not permitted."""
         try:
             addresses = [str(ipaddress.ip_address(host))]
         except ValueError:
