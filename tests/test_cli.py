@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import getpass
+import json
 import re
 from dataclasses import fields
-from uuid import uuid4
+from uuid import UUID, uuid4
 
+import asyncpg
 import pytest
 from click.testing import CliRunner
 
@@ -25,10 +29,32 @@ def run(settings, monkeypatch):
     monkeypatch.setenv("FOLKMOOT_ADMIN_PASSWORD", PASSWORD)
     monkeypatch.setenv("FOLKMOOT_PASSWORD", PASSWORD)
 
-    def invoke(*arguments: str, **variables: str):
-        return CliRunner().invoke(main, list(arguments), env=variables)
+    def invoke(*arguments: str, input: str | None = None, **variables: str):  # noqa: A002
+        return CliRunner().invoke(main, list(arguments), env=variables, input=input)
 
     return invoke
+
+
+@pytest.fixture
+def events_of(database):
+    """(action, kind of actor, account of this machine) of each event about one thing, whichever log it is in."""
+
+    def read(object_id: str):
+        async def ask():
+            connection = await asyncpg.connect(database["superuser"])
+            try:
+                return await connection.fetch(
+                    "SELECT DISTINCT ON (xid, action) action, actor_kind, data FROM events WHERE object_id = $1"
+                    " ORDER BY xid, action",
+                    UUID(object_id),
+                )
+            finally:
+                await connection.close()
+
+        rows = asyncio.run(ask())
+        return [(row["action"], row["actor_kind"], json.loads(row["data"]).get("operator")) for row in rows]
+
+    return read
 
 
 @pytest.fixture
@@ -44,13 +70,39 @@ def email() -> str:
 
 
 @pytest.mark.parametrize(
-    "path", [[], ["plugins"], ["tenant"], ["user"], ["up"], ["ask"], ["worker"], ["tenant", "create"]]
+    "path",
+    [
+        [],
+        ["plugins"],
+        ["up"],
+        ["ask"],
+        ["worker"],
+        ["tenant"],
+        ["tenant", "create"],
+        ["tenant", "list"],
+        ["tenant", "show"],
+        ["tenant", "suspend"],
+        ["tenant", "resume"],
+        ["tenant", "delete"],
+        ["tenant", "certificate"],
+        ["platform"],
+        ["platform", "admins"],
+        ["platform", "grant"],
+        ["platform", "revoke"],
+        ["user"],
+        ["user", "create"],
+        ["user", "list"],
+        ["user", "password"],
+        ["user", "state"],
+    ],
 )
 def test_every_command_explains_itself(path):
     done = CliRunner().invoke(main, [*path, "--help"])
     assert done.exit_code == 0
     assert done.output.startswith("Usage:")
     assert len(done.output.splitlines()) > 5
+    if path[:1] in (["tenant"], ["platform"], ["user"]):
+        assert "Example" in done.output
 
 
 def test_every_command_has_a_line_of_help():
@@ -113,7 +165,7 @@ def test_a_person_is_added_shut_out_and_let_in_again(run, tenant):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["user", "create", "bo@people.example", "--password", "short"], "shorter than 12"),
+        (["user", "create", "bo@people.example", "--password", "short"], "fewer than 12"),
         (["user", "password", "nobody@people.example"], "nobody@people.example"),
         (["user", "state", "nobody@people.example", "inactive"], "nobody@people.example"),
     ],
@@ -129,6 +181,96 @@ def test_an_organisation_that_is_not_there_is_said(run):
     done = run("user", "list", "--tenant", "Nowhere at all")
     assert done.exit_code == 1
     assert "Nowhere at all" in done.output
+
+
+def test_a_password_from_a_breach_is_refused(run, tenant):
+    done = run("user", "create", email(), "--password", "111111111111", "--tenant", tenant)
+    assert done.exit_code == 1
+    assert "tried first" in done.output
+
+
+def test_an_organisation_is_suspended_shown_and_resumed(run, tenant):
+    shut = run("tenant", "suspend", tenant, "--reason", "The contract ended.")
+    assert shut.exit_code == 0, shut.output
+    shown = run("tenant", "show", tenant).output
+    assert re.search(r"^state +suspended \(The contract ended\.\)$", shown, re.MULTILINE)
+    assert re.search(r"^people +1 of no limit$", shown, re.MULTILINE)
+    assert run("tenant", "resume", tenant).exit_code == 0
+    assert re.search(r"^state +active$", run("tenant", "show", tenant).output, re.MULTILINE)
+
+
+def test_an_organisation_is_not_suspended_without_a_reason(run, tenant):
+    for reason in ([], ["--reason", " "]):
+        done = run("tenant", "suspend", tenant, *reason)
+        assert done.exit_code == 2
+        assert "--reason" in done.output
+    assert re.search(r"^state +active$", run("tenant", "show", tenant).output, re.MULTILINE)
+
+
+def test_an_organisation_is_deleted_with_a_certificate_that_can_be_read_later(run, tenant, events_of):
+    done = run("tenant", "delete", tenant, "--yes", tenant)
+    assert done.exit_code == 0, done.output
+    certificate = json.loads(done.stdout)
+    assert certificate["tenant_name"] == tenant
+    assert certificate["requested_by"] == f"operator {getpass.getuser()}"
+    assert certificate["valid"] is True
+    assert certificate["removed"]["rows"]["users"] == 1
+    assert "the signature holds" in done.stderr
+    assert re.search(r"^removed \d+ rows", done.stderr, re.MULTILINE)
+    for name in (tenant, certificate["id"], certificate["tenant_id"]):
+        assert json.loads(run("tenant", "certificate", name).stdout) == certificate
+    assert tenant not in run("tenant", "list").output
+    assert events_of(certificate["tenant_id"]) == [
+        ("tenant.created", "platform", getpass.getuser()),
+        ("tenant.deletion_requested", "platform", getpass.getuser()),
+        ("tenant.deleted", "platform", getpass.getuser()),
+    ]
+
+
+@pytest.mark.parametrize("typed", ["", "Somebody else", "{tenant} "])
+def test_without_its_name_no_organisation_is_deleted(run, tenant, typed):
+    done = run("tenant", "delete", tenant, "--yes", typed.format(tenant=tenant))
+    assert done.exit_code == 1
+    assert "nothing was deleted" in done.output
+    assert tenant in run("tenant", "list").output
+
+
+def test_the_name_is_asked_for(run, tenant, settings):
+    assert run("tenant", "delete", tenant, input="no\n").exit_code == 1
+    assert tenant in run("tenant", "list").output
+    done = run("tenant", "delete", tenant, input=f"{tenant}\n")
+    assert done.exit_code == 0, done.output
+    assert "Type its name" in done.stderr
+    assert json.loads(done.stdout)["valid"] is True
+
+
+def test_no_certificate_is_said(run):
+    done = run("tenant", "certificate", "Nowhere at all")
+    assert done.exit_code == 1
+    assert "Nowhere at all" in done.output
+
+
+def test_a_platform_administrator_is_named_listed_and_taken_away(run, tenant):
+    one, two = email(), email()
+    for person in (one, two):
+        assert run("user", "create", person, "--tenant", tenant).exit_code == 0
+        named = run("platform", "grant", person, "--tenant", tenant)
+        assert named.exit_code == 0, named.output
+    listed = run("platform", "admins").output
+    assert re.search(rf"active +{one}  {tenant}  \(by operator {getpass.getuser()}\)", listed)
+    again = run("platform", "grant", one, "--tenant", tenant)
+    assert again.exit_code == 1
+    assert "already" in again.output
+    assert run("platform", "revoke", one, "--tenant", tenant).exit_code == 0
+    assert one not in run("platform", "admins").output
+    assert run("platform", "revoke", one, "--tenant", tenant).exit_code == 1
+
+
+def test_the_log_names_the_account_that_ran_a_command(run, tenant, events_of):
+    person = email()
+    run("user", "create", person, "--tenant", tenant)
+    user_id = re.search(rf"(\S+)  active +user +{person}", run("user", "list", "--tenant", tenant).output)[1]
+    assert events_of(user_id) == [("user.created", "platform", getpass.getuser())]
 
 
 def test_the_doctor_finds_nothing_wrong(run):

@@ -4,23 +4,27 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
+from uuid import UUID
 
 from folkmoot.ai.runtime import Runtime
+from folkmoot.assistants.service import AssistantService
+from folkmoot.federation.backends import Backends
 from folkmoot.feed.service import Bell
 from folkmoot.identity.tokens import Tokens
 from folkmoot.keys.authenticate import Keys
+from folkmoot.kit.access import Access
 from folkmoot.kit.app import App
 from folkmoot.kit.crypto import Keyring
 from folkmoot.kit.db import make_engine
 from folkmoot.kit.glance import glances
 from folkmoot.kit.jobs import Jobs
 from folkmoot.kit.limits import Limits
-from folkmoot.kit.net import NetPolicy, outbound_client
+from folkmoot.kit.net import NetPolicy, outbound_client, reach
 from folkmoot.kit.recorder import Recorder
 from folkmoot.kit.redis import connect
 from folkmoot.kit.storage import Storage
 from folkmoot.kit.stream import Streams
-from folkmoot.kit.work import Sessions
+from folkmoot.kit.work import Sessions, Work
 from folkmoot.plugins.manager import PluginManager
 from folkmoot.settings import Settings, SettingsError
 from folkmoot.tenants.cors import Origins
@@ -57,20 +61,31 @@ async def assemble(settings: Settings, *, plugins: PluginManager | None = None) 
             streams=streams,
         )
         manager = plugins or PluginManager.load(allow=settings.plugins, required=settings.plugins_required)
-        http = outbound_client(NetPolicy(settings.reachable_inside()))
+        policy = NetPolicy(settings.reachable_inside())
+        http = outbound_client(policy)
         runtime = Runtime(manager, keyring, http)
         stack.push_async_callback(runtime.close)
+        backends = Backends(manager, keyring, outbound_client(policy), reach(policy))
+        stack.push_async_callback(backends.close)
+        keys = Keys(app, _may_edit)
+        stack.push_async_callback(keys.close)
         recorder = Recorder(app.sessions)
         stack.push_async_callback(recorder.close)
         for part in (
             bell,
             manager,
             runtime,
+            backends,
             recorder,
             Limits(redis),
             Origins(app.sessions),
-            Keys(app),
-            Tokens(keyring, settings.access_token_seconds),
+            keys,
+            Tokens(keyring, settings.access_token_seconds, settings.signing_key_days),
         ):
             app.add(part)
         yield app
+
+
+async def _may_edit(work: Work, assistant_id: UUID) -> None:
+    """Keys lie below assistants, and the key of an assistant is made only by who may edit it."""
+    await AssistantService(work).get(assistant_id, Access.EDIT)

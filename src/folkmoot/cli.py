@@ -4,25 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
+from folkmoot.commands.people import user
+from folkmoot.commands.platform import platform
+from folkmoot.commands.reach import DATA, settings_of
+from folkmoot.commands.tenants import tenant
 from folkmoot.kit.log import configure
 from folkmoot.settings import Settings, SettingsError, described
-
-if TYPE_CHECKING:
-    from folkmoot.kit.app import App
-
-DATA = click.option(
-    "--data",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=None,
-    help="Folder of a running `folkmoot up`; without it, the settings of the environment are used.",
-)
 
 
 class Group(click.Group):
@@ -137,7 +129,7 @@ def migrate(data: Path | None) -> None:
     """Bring the database to the shape that this version expects, as the owner role."""
     from folkmoot.migrate import upgrade
 
-    settings = _settings(data)
+    settings = settings_of(data)
     if not settings.owner_database_url:
         raise SettingsError("FOLKMOOT_OWNER_DATABASE_URL is not set: migrations run as the owner of the tables")
     click.echo("migrated" if upgrade(settings.owner_database_url) else "nothing to do")
@@ -190,138 +182,10 @@ def doctor(data: Path | None) -> None:
     from folkmoot.doctor import examine
 
     failed = False
-    for name, problem in asyncio.run(examine(_settings(data))):
+    for name, problem in asyncio.run(examine(settings_of(data))):
         failed = failed or problem is not None
         click.echo(f"{'ok  ' if problem is None else 'FAIL'} {name}{'' if problem is None else f': {problem}'}")
     sys.exit(1 if failed else 0)
-
-
-@main.group()
-def tenant() -> None:
-    """Organisations on this installation."""
-
-
-@tenant.command("create")
-@click.argument("name")
-@click.option("--admin", "email", required=True, help="E-mail of its first administrator.")
-@DATA
-def tenant_create(name: str, email: str, data: Path | None) -> None:
-    """Make an organisation NAME with its administrator.
-
-    The password is FOLKMOOT_ADMIN_PASSWORD, or one that is printed once.
-    """
-    from folkmoot.platform.service import create_tenant
-
-    async def run() -> None:
-        async with _app(data) as app:
-            made = await create_tenant(app, name, email)
-        click.echo(f"organisation {name} ({made.tenant_id}), administrator {made.email}")
-        if made.generated:
-            click.echo(f"password (shown only now): {made.password}")
-
-    asyncio.run(run())
-
-
-@tenant.command("list")
-@DATA
-def tenant_list(data: Path | None) -> None:
-    """Show the organisations."""
-    from folkmoot.kit.access import Principal
-    from folkmoot.tenants.service import TenantService
-
-    async def run() -> None:
-        async with _app(data) as app, app.begin(Principal.platform()) as work:
-            for found in await TenantService(work).list_all():
-                click.echo(f"{found.id}  {found.state:10} {found.name}")
-
-    asyncio.run(run())
-
-
-@main.group()
-def user() -> None:
-    """People of an organisation."""
-
-
-TENANT = click.option("--tenant", "tenant_name", required=True, help="Name of the organisation.")
-
-
-@user.command("create")
-@click.argument("email")
-@click.option("--name", default="")
-@click.option("--role", type=click.Choice(["user", "owner"]), default="user", show_default=True)
-@click.option("--password", envvar="FOLKMOOT_PASSWORD", prompt=True, hide_input=True, confirmation_prompt=True,
-              help="Asked for, or from FOLKMOOT_PASSWORD.")  # fmt: skip
-@TENANT
-@DATA
-def user_create(email: str, name: str, role: str, password: str, tenant_name: str, data: Path | None) -> None:
-    """Add a person with a password."""
-    from folkmoot.identity.passwords import hash_password
-    from folkmoot.identity.service import UserService
-
-    async def run() -> None:
-        async with _app(data) as app:
-            _check_password(app.settings, password)
-            hashed = await hash_password(password)
-            async with _in_tenant(app, tenant_name) as work:
-                made = await UserService(work).create(email, hashed, name=name, role=role)
-        click.echo(f"{made.email} ({made.id}) is {made.role} in {tenant_name}")
-
-    asyncio.run(run())
-
-
-@user.command("list")
-@TENANT
-@DATA
-def user_list(tenant_name: str, data: Path | None) -> None:
-    """Show the people of an organisation."""
-    from folkmoot.identity.service import UserService
-
-    async def run() -> None:
-        async with _app(data) as app, _in_tenant(app, tenant_name) as work:
-            for found in await UserService(work).list_all():
-                click.echo(f"{found.id}  {found.state:10} {found.role:8} {found.email}")
-
-    asyncio.run(run())
-
-
-@user.command("password")
-@click.argument("email")
-@click.option("--password", envvar="FOLKMOOT_PASSWORD", prompt=True, hide_input=True, confirmation_prompt=True)
-@TENANT
-@DATA
-def user_password(email: str, password: str, tenant_name: str, data: Path | None) -> None:
-    """Set a new password; all sessions of the person end."""
-    from folkmoot.identity.passwords import hash_password
-    from folkmoot.identity.service import UserService
-
-    async def run() -> None:
-        async with _app(data) as app:
-            _check_password(app.settings, password)
-            hashed = await hash_password(password)
-            async with _in_tenant(app, tenant_name) as work:
-                users = UserService(work)
-                await users.set_password(await users.with_email(email), hashed)
-        click.echo("done; all sessions have ended")
-
-    asyncio.run(run())
-
-
-@user.command("state")
-@click.argument("email")
-@click.argument("state", type=click.Choice(["active", "inactive"]))
-@TENANT
-@DATA
-def user_state(email: str, state: str, tenant_name: str, data: Path | None) -> None:
-    """Let somebody in again, or shut them out at once."""
-    from folkmoot.identity.service import UserService
-
-    async def run() -> None:
-        async with _app(data) as app, _in_tenant(app, tenant_name) as work:
-            users = UserService(work)
-            await users.set_state(await users.with_email(email), state)
-        click.echo(f"{email} is {state}")
-
-    asyncio.run(run())
 
 
 @main.command("openapi")
@@ -336,38 +200,5 @@ def openapi() -> None:
     click.echo(msgspec.json.format(msgspec.json.encode(document, order="deterministic"), indent=1).decode())
 
 
-def _settings(data: Path | None) -> Settings:
-    settings = Settings.from_environment()
-    if data is None:
-        return settings
-    from folkmoot.embedded import endpoints_of
-    from folkmoot.up import settings_for
-
-    return settings_for(data, endpoints_of(data), settings)
-
-
-def _check_password(settings: Settings, password: str) -> None:
-    if len(password) < settings.password_min_length:
-        raise SettingsError(
-            f"the password is shorter than {settings.password_min_length} characters: choose a longer one"
-        )
-
-
-@asynccontextmanager
-async def _app(data: Path | None) -> AsyncGenerator[App]:
-    from folkmoot.assemble import assemble
-
-    configure("error", "text")
-    async with assemble(_settings(data)) as app:
-        yield app
-
-
-@asynccontextmanager
-async def _in_tenant(app: App, name: str) -> AsyncGenerator[Any]:
-    from folkmoot.kit.access import Principal
-    from folkmoot.tenants.service import TenantService
-
-    async with app.begin(Principal.platform()) as work:
-        found = await TenantService(work).named(name)
-    async with app.begin(Principal.system(found.id)) as work:
-        yield work
+for group in (tenant, user, platform):
+    main.add_command(group)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncGenerator
+from typing import Any
 
-from litestar import Litestar, Router, get
+from litestar import Litestar, Request, Response, Router, get
 from litestar.config.app import AppConfig
 from litestar.datastructures import State
 from litestar.di import NamedDependency, Provide
@@ -23,22 +24,22 @@ from folkmoot.assemble import assemble
 from folkmoot.assistants.routes import AssistantController
 from folkmoot.audit.routes import AuditController
 from folkmoot.conversations.routes import ConversationController, MessageController
-from folkmoot.federation.routes import ExternalSignInController, LoginMethodController
+from folkmoot.federation.routes import AccountController, ExternalSignInController, LoginMethodController
 from folkmoot.feed.routes import FeedController
-from folkmoot.guard import authenticate, guard
-from folkmoot.identity.routes import AuthController, MeController, SecondFactorController, SessionController
+from folkmoot.guard import authenticate, guard, note_refusal
+from folkmoot.identity.routes import AuthController, MeController, SecondFactorController, SessionController, jwks
 from folkmoot.keys.routes import KeyController
 from folkmoot.kit import http
 from folkmoot.kit.app import App
 from folkmoot.kit.db import warm
 from folkmoot.kit.edges import edges
-from folkmoot.kit.errors import AppError, NotAvailable
+from folkmoot.kit.errors import AppError, Forbidden, NotAvailable
 from folkmoot.kit.idempotency import before_request, before_send
 from folkmoot.kit.log import configure
 from folkmoot.kit.openapi import DocumentPlugin, assets, browse, browse_start
 from folkmoot.kit.process import die_with_parent, settle
 from folkmoot.knowledge.routes import CollectionController, DocumentController
-from folkmoot.people.routes import GroupController, RoleController, UserController
+from folkmoot.people.routes import GroupController, LinkController, RoleController, UserController
 from folkmoot.platform.routes import PlatformController
 from folkmoot.plugins.routes import PluginController
 from folkmoot.settings import Settings
@@ -52,6 +53,7 @@ DOMAINS = (
     MeController,
     SessionController,
     SecondFactorController,
+    AccountController,
     SpaceController,
     AssistantController,
     CollectionController,
@@ -60,6 +62,7 @@ DOMAINS = (
     MessageController,
     ModelController,
     FeedController,
+    LinkController,
     UserController,
     GroupController,
     RoleController,
@@ -97,13 +100,14 @@ def create_app(settings: Settings) -> Litestar:
 
     public = Router(
         path="/",
-        opt=http.PUBLIC,
+        opt=http.PUBLIC | {"unlimited": True},
         include_in_schema=False,
         route_handlers=[
             live,
             ready,
             browse,
             browse_start,
+            jwks,
             Metrics,
             create_static_files_router(path="/api/assets", directories=[assets()]),
         ],
@@ -116,6 +120,7 @@ def create_app(settings: Settings) -> Litestar:
         dependencies={"work": Provide(http.provide_work), "app": Provide(http.provide_app)},
         exception_handlers={
             AppError: http.on_app_error,
+            Forbidden: on_forbidden,
             ValidationException: http.on_validation,
             HTTPException: http.on_http_exception,
             DBAPIError: http.on_database_error,
@@ -148,6 +153,12 @@ class _NoDefaultLogging(InitPlugin):
     def on_app_init(self, app_config: AppConfig) -> AppConfig:
         app_config.logging_config = None
         return app_config
+
+
+def on_forbidden(request: Request[Any, Any, Any], error: Forbidden) -> Response[bytes]:
+    """What a service refused is in the log as well."""
+    note_refusal(request, error)
+    return http.on_app_error(request, error)
 
 
 @get("/health/live", operation_id="live", summary="Is the process alive", media_type=MediaType.JSON)

@@ -11,6 +11,13 @@ from dataclasses import fields
 import httpx
 import pytest
 import websockets
+from sqlalchemy import delete, update
+
+from folkmoot.feed import service
+from folkmoot.identity.models import User
+from folkmoot.kit.access import Principal
+from folkmoot.people.models import GroupMember
+from tests.support.groups import make_group
 
 SECONDS = 20
 
@@ -60,6 +67,23 @@ def connect(server, person, after=None):
 async def hear(feed, number):
     async with asyncio.timeout(SECONDS):
         return [json.loads(await feed.recv()) for _ in range(number)]
+
+
+async def until(feed, object_id):
+    """What is heard up to the first event about `object_id`, that one included."""
+    heard = []
+    while not heard or heard[-1]["object_id"] != object_id:
+        heard += await hear(feed, 1)
+    return heard
+
+
+def actions(events):
+    return [event["event"] for event in events]
+
+
+async def let_in(owner, space, person, role="viewer"):
+    put = await owner.put(f"/spaces/{space}/members/{person.user.id}", json={"role": role})
+    assert put.status_code == 200
 
 
 async def test_what_happens_in_my_spaces_arrives_in_order(server, owner):
@@ -118,6 +142,141 @@ async def test_a_conversation_is_told_to_nobody_else(server, owner, tenancy):
         await owner.conversation(assistant)
         marker = await owner.collection(space)
         assert [event["object_id"] for event in await hear(theirs, 1)] == [marker]
+
+
+async def test_who_is_in_through_a_group_hears_as_long_as_they_are_in_it(server, app, owner, tenancy):
+    person = await tenancy.colleague(owner)
+    space, marker = await owner.space(), (await person.get("/spaces/personal")).json()["id"]
+    team = await make_group(app, owner, person)
+    async with connect(server, person) as feed:
+        await owner.put(f"/spaces/{space}/groups/{team}", json={"role": "viewer"})
+        collection = await owner.collection(space)
+        assert actions(await until(feed, collection)) == ["space.group_put", "collection.created"]
+        async with app.begin(Principal.system(owner.tenant_id)) as work:
+            await work.session.execute(delete(GroupMember).where(GroupMember.user_id == person.user.id))
+        await owner.collection(space)
+        mine = await person.collection(marker)
+        assert [event["object_id"] for event in await until(feed, mine)] == [mine]
+
+
+async def test_a_personal_space_is_heard_by_its_owner_alone(server, owner, tenancy):
+    person = await tenancy.colleague(owner)
+    async with connect(server, person) as mine, connect(server, owner) as other:
+        space = (await person.get("/spaces/personal")).json()["id"]
+        collection = await person.collection(space)
+        assert actions(await until(mine, collection)) == ["space.created", "collection.created"]
+        marker = await owner.space("marker")
+        assert [event["object_id"] for event in await until(other, marker)] == [marker]
+
+
+async def test_the_organisation_space_is_heard_by_its_admins(server, owner, tenancy):
+    person = await tenancy.colleague(owner)
+    common = (await owner.get("/spaces/organisation")).json()["id"]
+    async with connect(server, owner) as admin, connect(server, person) as user:
+        collection = await owner.collection(common)
+        assert actions(await until(admin, collection)) == ["collection.created"]
+        marker = await person.space("marker")
+        assert [event["object_id"] for event in await until(user, marker)] == [marker]
+
+
+async def test_that_a_space_is_deleted_reaches_all_who_were_in_it_and_nobody_else(server, app, owner, tenancy):
+    direct, through, outside = [await tenancy.colleague(owner) for _ in range(3)]
+    space = await owner.space("Closing")
+    await let_in(owner, space, direct)
+    team = await make_group(app, owner, through)
+    await owner.put(f"/spaces/{space}/groups/{team}", json={"role": "editor"})
+    feeds = [connect(server, person) for person in (owner, direct, through, outside)]
+    async with feeds[0] as one, feeds[1] as two, feeds[2] as three, feeds[3] as four:
+        await owner.delete(f"/spaces/{space}")
+        for feed in (one, two, three):
+            (told,) = await hear(feed, 1)
+            assert (told["event"], told["object_id"], told["data"]) == ("space.deleted", space, {"name": "Closing"})
+        marker = await outside.space("marker")
+        assert [event["object_id"] for event in await until(four, marker)] == [marker]
+
+
+async def test_who_is_taken_out_hears_that_and_no_more(server, app, owner, tenancy):
+    direct, through = await tenancy.colleague(owner), await tenancy.colleague(owner)
+    space = await owner.space()
+    await let_in(owner, space, direct)
+    team = await make_group(app, owner, through)
+    await owner.put(f"/spaces/{space}/groups/{team}", json={"role": "editor"})
+    async with connect(server, direct) as one, connect(server, through) as two:
+        await owner.delete(f"/spaces/{space}/groups/{team}")
+        assert actions(await hear(one, 1)) == ["space.group_removed"]
+        await owner.delete(f"/spaces/{space}/members/{direct.user.id}")
+        await owner.collection(space)
+        markers = [await person.space("marker") for person in (direct, through)]
+        assert actions(await until(one, markers[0])) == ["space.member_removed", "space.created"]
+        assert actions(await until(two, markers[1])) == ["space.group_removed", "space.created"]
+
+
+async def test_drafts_are_not_told_to_viewers(server, owner, tenancy):
+    space = await owner.space()
+    viewer, editor = await tenancy.colleague(owner), await tenancy.colleague(owner)
+    await let_in(owner, space, viewer)
+    await let_in(owner, space, editor, "editor")
+    async with connect(server, viewer) as less, connect(server, editor) as all_of_it:
+        draft = await owner.assistant(space, name="Secret plans")
+        await owner.patch(f"/assistants/{draft}", json={"instructions": "Other."})
+        assistant = await owner.assistant(space)
+        for verb in ("publish", "unpublish"):
+            await owner.post(f"/assistants/{assistant}/{verb}")
+        await owner.delete(f"/assistants/{assistant}")
+        await owner.delete(f"/assistants/{draft}")
+        marker = await owner.collection(space)
+        told = await until(less, marker)
+        assert actions(told) == ["assistant.published", "assistant.unpublished", "collection.created"]
+        assert {event["object_id"] for event in told} == {assistant, marker}
+        assert "Secret plans" not in json.dumps(told)
+        assert actions(await until(all_of_it, marker)) == [
+            "assistant.created",
+            "assistant.updated",
+            "assistant.created",
+            "assistant.published",
+            "assistant.unpublished",
+            "assistant.deleted",
+            "assistant.deleted",
+            "collection.created",
+        ]
+
+
+async def test_a_role_that_was_lowered_hears_less_on_an_open_socket(server, owner, tenancy):
+    space = await owner.space()
+    person = await tenancy.colleague(owner)
+    await let_in(owner, space, person, "editor")
+    async with connect(server, person) as feed:
+        await let_in(owner, space, person, "viewer")
+        await owner.assistant(space, name="Secret plans")
+        marker = await owner.collection(space)
+        assert actions(await until(feed, marker)) == ["space.member_put", "collection.created"]
+
+
+async def test_who_is_shut_out_is_told_nothing_more(server, app, owner, tenancy):
+    space = await owner.space()
+    person = await tenancy.colleague(owner)
+    await let_in(owner, space, person)
+    async with connect(server, person) as feed:
+        async with app.begin(Principal.system(owner.tenant_id)) as work:
+            await work.session.execute(update(User).where(User.id == person.user.id).values(state="inactive"))
+        async with asyncio.timeout(SECONDS):
+            while feed.state is websockets.State.OPEN:
+                await owner.collection(space)
+    assert feed.close_code == 4401
+
+
+async def test_what_is_not_for_one_is_looked_at_once(app, owner, tenancy):
+    person = await tenancy.colleague(owner)
+    principal = Principal(tenant_id=owner.tenant_id, user_id=person.user.id, kind="user")
+    heard, begin = [], await service.now(app, principal)
+    cursor = begin
+    async with asyncio.timeout(SECONDS):
+        # Another test's transaction may still be open, and nothing is settled before it ends.
+        while cursor == begin:
+            await owner.space()
+            heard, cursor = await service.after(app, principal, begin)
+    assert heard == []
+    assert cursor > begin
 
 
 async def test_without_a_token_there_is_no_feed(server, owner):

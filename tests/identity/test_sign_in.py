@@ -1,23 +1,22 @@
 """Signing in, staying in, getting out; and everything that must not get in."""
 
-import base64
-import json
-import time
+import asyncio
 from uuid import uuid4
 
 import bcrypt
-import httpx
-import jwt
 import pytest
 from sqlalchemy import text
 
+from folkmoot.identity.models import Session
 from folkmoot.identity.passwords import hash_password, matches
 from folkmoot.identity.service import UserService
 from folkmoot.identity.sign_in import SignIn
-from folkmoot.identity.tokens import AccessClaims, RefreshClaims, Tokens
+from folkmoot.identity.tokens import Tokens
 from folkmoot.kit.access import Principal
-from folkmoot.kit.crypto import Keyring
+from folkmoot.kit.errors import Forbidden, NotSignedIn
+from folkmoot.tenants.models import PLATFORM
 from folkmoot.tenants.service import TenantService
+from tests.identity.browsing import address, at, bearer, events, events_of, login, me, noted
 from tests.support.people import PASSWORD
 
 COOKIE = "folkmoot_refresh"
@@ -26,28 +25,12 @@ COOKIE = "folkmoot_refresh"
 @pytest.fixture
 async def browser(api):
     """Somebody who is not signed in, at the same address as the service, with a cookie jar."""
-    transport = httpx.ASGITransport(api, raise_app_exceptions=False)
-    async with httpx.AsyncClient(transport=transport, base_url="http://folkmoot.test/api/v1") as client:
+    async with at(api) as client:
         yield client
 
 
-async def login(browser, person, password=PASSWORD, **fields):
-    params = {"cookie": "false"} if fields.pop("body", False) else {}
-    return await browser.post(
-        "/auth/login", json={"email": person.user.email, "password": password, **fields}, params=params
-    )
-
-
-async def me(browser, token):
-    return await browser.get("/me", headers={"Authorization": f"Bearer {token}"})
-
-
 async def actions(superuser, person):
-    async with superuser.connect() as connection:
-        rows = await connection.scalars(
-            text("SELECT action FROM events WHERE user_id = :u ORDER BY seq"), {"u": person.user.id}
-        )
-        return rows.all()
+    return [action for action, _ in await events_of(superuser, person)]
 
 
 async def test_a_browser_signs_in_and_keeps_the_refresh_token_where_no_script_reads_it(browser, owner):
@@ -141,13 +124,156 @@ async def test_who_was_made_inactive_is_out_at_once(browser, owner, tenancy, app
     assert (refused.status_code, refused.json()["code"]) == (401, "invalid-credentials")
 
 
-async def test_a_suspended_organisation_is_shut(browser, owner, app):
-    refresh = (await login(browser, owner, body=True)).json()["refresh_token"]
+async def suspend(app, person):
     async with app.begin(Principal.platform()) as work:
-        (await TenantService(work).get(owner.tenant_id)).state = "suspended"
-    assert (await owner.get("/me")).status_code == 401
-    assert (await browser.post("/auth/refresh", json={"refresh_token": refresh})).status_code == 401
-    assert (await login(browser, owner)).status_code == 401
+        (await TenantService(work).get(person.tenant_id)).state = "suspended"
+
+
+async def test_a_suspended_organisation_is_shut_at_once_and_says_so(browser, owner, app, superuser):
+    refresh = (await login(browser, owner, body=True)).json()["refresh_token"]
+    await suspend(app, owner)
+    for answer in (
+        await owner.get("/me"),
+        await owner.get("/spaces"),
+        await browser.post("/auth/refresh", json={"refresh_token": refresh}),
+        await login(browser, owner),
+    ):
+        assert (answer.status_code, answer.json()["code"]) == (403, "tenant-suspended")
+    assert (await events_of(superuser, owner))[-1] == ("session.failed", {"reason": "tenant-suspended"})
+    found = await noted(superuser, "action = 'access.refused' AND tenant_id = :t", t=owner.tenant_id)
+    assert found[0][1] == {"code": "tenant-suspended"}
+
+
+async def test_a_refresh_that_was_refused_for_suspension_is_good_again_afterwards(browser, owner, app):
+    refresh = (await login(browser, owner, body=True)).json()["refresh_token"]
+    await suspend(app, owner)
+    assert (await browser.post("/auth/refresh", json={"refresh_token": refresh})).status_code == 403
+    async with app.begin(Principal.platform()) as work:
+        (await TenantService(work).get(owner.tenant_id)).state = "active"
+    assert (await browser.post("/auth/refresh", json={"refresh_token": refresh})).status_code == 200
+
+
+async def test_who_does_not_know_the_password_does_not_learn_of_a_suspension(browser, owner, app):
+    await suspend(app, owner)
+    refused = await login(browser, owner, "wrong password")
+    assert (refused.status_code, refused.json()["code"]) == (401, "invalid-credentials")
+
+
+async def test_where_passwords_are_off_only_the_right_one_hears_of_it(browser, owner, app, superuser):
+    async with app.begin(Principal.platform()) as work:
+        (await TenantService(work).get(owner.tenant_id)).settings = {"password_login": False}
+    wrong = await login(browser, owner, "wrong password")
+    assert (wrong.status_code, wrong.json()["code"]) == (401, "invalid-credentials")
+    right = await login(browser, owner)
+    assert (right.status_code, right.json()["code"]) == (403, "password-login-off")
+    assert ("session.failed", {"reason": "password-login-off"}) in await events_of(superuser, owner)
+
+
+@pytest.mark.parametrize("state", ["invited", "inactive", "deleted"])
+async def test_who_may_not_enter_is_answered_as_anybody_with_a_wrong_password(
+    browser, owner, tenancy, superuser, monkeypatch, state
+):
+    person = await tenancy.colleague(owner)
+    password = None if state == "invited" else person.user.password_hash
+    async with superuser.begin() as connection:
+        change = text("UPDATE users SET state = :s, password_hash = :p WHERE id = :u")
+        await connection.execute(change, {"s": state, "p": password, "u": person.user.id})
+    checked = []
+    checkpw = bcrypt.checkpw
+    monkeypatch.setattr(bcrypt, "checkpw", lambda *given: checked.append(1) or checkpw(*given))
+    refused = await login(browser, person)
+    assert (refused.status_code, refused.json()["code"]) == (401, "invalid-credentials")
+    assert len(checked) == 1
+
+
+async def test_a_deleted_account_does_not_stand_in_the_way_of_its_successor(browser, owner, tenancy, superuser):
+    gone = await tenancy.colleague(owner)
+    async with superuser.begin() as connection:
+        await connection.execute(text("UPDATE users SET state = 'deleted' WHERE id = :u"), {"u": gone.user.id})
+    next_one = await tenancy.person(owner.tenant_id, owner.tenant_name, email=gone.user.email)
+    token = (await login(browser, gone)).json()["access_token"]
+    assert (await me(browser, token)).json()["user"]["id"] == str(next_one.user.id)
+
+
+async def test_an_unknown_email_is_noted_for_the_platform_and_not_in_clear(browser, superuser):
+    email = f"{uuid4().hex}@nowhere.example"
+    await browser.post("/auth/login", json={"email": email, "password": "wrong password"})
+    hashed = (await events(superuser, "tenant_id = :t AND action = 'session.failed'", t=PLATFORM))[-1][1]
+    assert hashed["reason"] == "unknown"
+    async with superuser.connect() as connection:
+        rows = (
+            await connection.execute(text("SELECT data::text FROM events WHERE tenant_id = :t"), {"t": PLATFORM})
+        ).all()
+    assert not any(email in row[0] for row in rows)
+
+
+async def test_a_sign_in_tells_how_and_whether_the_address_is_new(api, owner, superuser):
+    ip = address()
+    async with at(api, ip) as first, at(api, ip) as again:
+        await login(first, owner)
+        await login(again, owner)
+    started = [data for action, data in await events_of(superuser, owner) if action == "session.started"]
+    assert started[-2:] == [
+        {"method": "password", "new_address": True},
+        {"method": "password", "new_address": False},
+    ]
+
+
+async def test_of_two_refreshes_at_the_same_moment_one_wins_and_nothing_ends(browser, owner):
+    token = (await login(browser, owner, body=True)).json()["refresh_token"]
+    answers = await asyncio.gather(*(browser.post("/auth/refresh", json={"refresh_token": token}) for _ in range(5)))
+    won = [answer.json() for answer in answers if answer.status_code == 200]
+    lost = [answer for answer in answers if answer.status_code != 200]
+    assert len(won) == 1
+    assert {(answer.status_code, answer.json()["code"]) for answer in lost} == {(401, "token-reused")}
+    assert (await me(browser, won[0]["access_token"])).status_code == 200
+    assert (await browser.post("/auth/refresh", json={"refresh_token": won[0]["refresh_token"]})).status_code == 200
+
+
+async def test_a_password_that_was_replaced_while_it_was_checked_opens_nothing(owner, app, tenancy):
+    person = await tenancy.colleague(owner)
+    with pytest.raises(NotSignedIn):
+        await SignIn(app).open(person.user, method="password", password_hash="another")
+
+
+async def test_somebody_proven_elsewhere_gets_a_session_with_what_its_provider_needs(owner, app):
+    method = uuid4()
+    signed = await SignIn(app).open(
+        owner.user, method="oidc", login_method_id=method, external_session="sid-1", logout_hint="an ID token"
+    )
+    async with app.begin(Principal.system(owner.tenant_id)) as work:
+        session = await work.session.get_one(Session, signed.session_id)
+    assert (session.method, session.login_method_id, session.external_session) == ("oidc", method, "sid-1")
+    assert b"an ID token" not in session.logout_hint
+    assert SignIn(app).logout_hint(session) == "an ID token"
+
+
+async def test_nobody_is_let_in_from_elsewhere_who_is_shut_out_here(owner, app, tenancy):
+    person = await tenancy.colleague(owner)
+    async with app.begin(Principal.system(owner.tenant_id)) as work:
+        users = UserService(work)
+        await users.set_state(await users.with_email(person.user.email), "inactive")
+    with pytest.raises(Forbidden, match="not active"):
+        await SignIn(app).open(person.user, method="oidc")
+    await suspend(app, owner)
+    with pytest.raises(Forbidden, match="suspended"):
+        await SignIn(app).open(owner.user, method="oidc")
+
+
+async def test_the_token_of_an_ended_session_is_an_event_of_its_organisation(browser, owner, superuser):
+    token = (await login(browser, owner, body=True)).json()["access_token"]
+    await browser.post("/auth/logout", headers=bearer(token))
+    assert (await me(browser, token)).json()["code"] == "session-ended"
+    found = await noted(superuser, "action = 'token.refused' AND tenant_id = :t", t=owner.tenant_id)
+    assert found == [("token.refused", {"code": "session-ended"})]
+
+
+async def test_what_is_refused_to_a_person_is_an_event_of_their_organisation(owner, tenancy, superuser):
+    person = await tenancy.colleague(owner)
+    refused = await person.get("/plugins")
+    assert (refused.status_code, refused.json()["code"]) == (403, "forbidden")
+    found = await noted(superuser, "action = 'access.refused' AND actor_id = :u", u=person.user.id)
+    assert found[0][1] == {"operation": "list_plugins", "code": "forbidden"}
 
 
 async def test_a_new_password_ends_every_session(browser, owner, app):
@@ -166,61 +292,6 @@ async def test_somebody_in_two_organisations_says_which(browser, owner, tenancy)
         token = (await login(browser, owner, tenant=person.tenant_name)).json()["access_token"]
         assert (await me(browser, token)).json()["tenant"]["name"] == person.tenant_name
     assert (await login(browser, owner, tenant="nowhere")).status_code == 401
-
-
-def encoded(part: dict) -> str:
-    return base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=")
-
-
-def unsigned(claims: dict, header: dict) -> str:
-    return f"{encoded(header)}.{encoded(claims)}."
-
-
-async def test_a_token_that_is_not_ours_is_refused(browser, owner, app):
-    genuine = (await login(browser, owner)).json()["access_token"]
-    claims = jwt.decode(genuine, options={"verify_signature": False})
-    public = app.part(Tokens)._verifying.public_bytes_raw()
-    head, body, signature = genuine.split(".")
-    foreign = Tokens(Keyring([b"z" * 32]), 600)
-    someone = AccessClaims(owner.tenant_id, owner.user.id, uuid4())
-    tokens = {
-        "empty": ".",
-        "nonsense": "a.b.c",
-        "not ascii": "é.é.é",
-        "no algorithm": unsigned(claims, {"alg": "none", "typ": "JWT"}),
-        "HMAC with the public key": jwt.encode(claims, public, algorithm="HS256"),
-        "HMAC with nothing": jwt.encode(claims, "x" * 32, algorithm="HS256"),
-        "another body": f"{head}.{encoded(claims | {'x': 1})}.{signature}",
-        "without signature": f"{head}.{body}.",
-        "another installation's": foreign.access(someone),
-        "of no session": app.part(Tokens).access(someone),
-        "another audience": jwt.encode(claims | {"aud": "x"}, app.part(Tokens)._signing, algorithm="EdDSA"),
-        "without end": jwt.encode(
-            {key: value for key, value in claims.items() if key != "exp"}, app.part(Tokens)._signing, algorithm="EdDSA"
-        ),
-        "ids that are none": jwt.encode(claims | {"tid": "x"}, app.part(Tokens)._signing, algorithm="EdDSA"),
-        "refresh token": app.part(Tokens).refresh(RefreshClaims(owner.tenant_id, uuid4(), 1)),
-    }
-    for name, token in tokens.items():
-        headers = [(b"Authorization", f"Bearer {token}".encode())]
-        answer = await browser.get("/me", headers=headers)
-        assert answer.status_code == 401, name
-    expired = jwt.encode(claims | {"exp": int(time.time()) - 1}, app.part(Tokens)._signing, algorithm="EdDSA")
-    assert (await me(browser, expired)).json()["code"] == "token-expired"
-    assert (await me(browser, genuine)).status_code == 200
-
-
-async def test_a_token_of_one_organisation_does_not_open_another(browser, owner, tenancy, app):
-    other = await tenancy.owner()
-    session = jwt.decode((await login(browser, owner)).json()["access_token"], options={"verify_signature": False})
-    mixed = app.part(Tokens).access(AccessClaims(other.tenant_id, owner.user.id, session["sid"]))
-    assert (await me(browser, mixed)).status_code == 401
-
-
-@pytest.mark.parametrize("token", ["", "x", "fmr_", "fmr_AAAA", "é", "fmr_" + "A" * 96, "\x00"])
-async def test_a_refresh_token_that_is_not_ours_is_refused(browser, token):
-    answer = await browser.post("/auth/refresh", json={"refresh_token": token})
-    assert answer.status_code in (400, 401)
 
 
 async def test_another_site_cannot_refresh_with_the_cookie(browser, owner):

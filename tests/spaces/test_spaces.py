@@ -14,8 +14,10 @@ async def test_who_opens_a_space_is_its_admin(owner, tenancy):
     person = await tenancy.colleague(owner)
     made = await person.made("/spaces", name="Permits", description="About permits.")
     assert (made["name"], made["description"], made["role"]) == ("Permits", "About permits.", "admin")
+    assert made["kind"] == "shared"
     members = (await person.get(f"/spaces/{made['id']}/members")).json()["items"]
-    assert members == [{"user_id": str(person.user.id), "role": "admin"}]
+    who = {"user_id": str(person.user.id), "group_id": None, "name": "Ada", "email": person.user.email}
+    assert members == [{**who, "role": "admin"}]
 
 
 async def test_a_space_is_for_its_members_alone_the_owner_of_the_organisation_included(owner, tenancy):
@@ -31,7 +33,8 @@ async def test_a_space_is_for_its_members_alone_the_owner_of_the_organisation_in
 async def test_a_role_says_what_one_may_do(owner, tenancy, role, edits, manages):
     space = await owner.space()
     person = await tenancy.colleague(owner)
-    assert (await put(owner, space, person, role)).json() == {"user_id": str(person.user.id), "role": role}
+    answer = (await put(owner, space, person, role)).json()
+    assert (answer["user_id"], answer["role"]) == (str(person.user.id), role)
     assert (await person.get(f"/spaces/{space}")).json()["role"] == role
     assert (await person.post(f"/spaces/{space}/collections", json={"name": "C"})).status_code == edits
     assert (await person.patch(f"/spaces/{space}", json={"name": "New"})).status_code == manages

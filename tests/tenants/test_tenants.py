@@ -1,19 +1,20 @@
 """Organisations on one installation."""
 
 import pytest
-from sqlalchemy.exc import IntegrityError
 
 from folkmoot.kit.access import Principal
-from folkmoot.kit.errors import NotFound
+from folkmoot.kit.errors import Conflict, NotFound
 from folkmoot.tenants.service import TenantService
 
 
 async def test_a_name_is_taken_once(app, unique):
     async with app.begin(Principal.platform()) as work:
         made = await TenantService(work).create(unique)
-    with pytest.raises(IntegrityError):
-        async with app.begin(Principal.platform()) as work:
-            await TenantService(work).create(unique)
+    for name in (unique, unique.upper(), f" {unique}  "):
+        with pytest.raises(Conflict) as refused:
+            async with app.begin(Principal.platform()) as work:
+                await TenantService(work).create(name)
+        assert refused.value.code == "already-exists"
     async with app.begin(Principal.platform()) as work:
         assert (await TenantService(work).named(unique)).id == made.id
         assert made.id in [tenant.id for tenant in await TenantService(work).list_all()]

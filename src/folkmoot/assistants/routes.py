@@ -23,7 +23,7 @@ class AssistantController(Controller):
     async def page(
         self, work: NamedDependency[Work], space_id: FromPath[UUID], limit: Limit = 50, cursor: Cursor = None
     ) -> Page[AssistantOut]:
-        """Newest first."""
+        """Newest first; viewers see those that are published."""
         rows, after = await AssistantService(work).page(space_id, limit, cursor)
         return Page(items=[AssistantOut.of(*row) for row in rows], next_cursor=after)
 
@@ -31,7 +31,7 @@ class AssistantController(Controller):
     async def create(
         self, work: NamedDependency[Work], space_id: FromPath[UUID], data: JSONBody[AssistantCreate]
     ) -> Response[AssistantOut]:
-        """Its collections must lie in the same space."""
+        """Its collections must lie in the same space, or in the organisation's. Viewers see it once it is published."""
         assistant, version = await AssistantService(work).create(space_id, data)
         return tagged(AssistantOut.of(assistant, version), assistant.revision, 201)
 
@@ -56,6 +56,32 @@ class AssistantController(Controller):
     async def remove(self, work: NamedDependency[Work], assistant_id: FromPath[UUID]) -> None:
         await AssistantService(work).delete(assistant_id)
 
+    @post(
+        "/assistants/{assistant_id:uuid}/publish",
+        operation_id="publish_assistant",
+        summary="Show an assistant to the viewers of its space",
+        status_code=200,
+    )
+    async def publish(
+        self, work: NamedDependency[Work], assistant_id: FromPath[UUID], if_match: IfMatch = None
+    ) -> Response[AssistantOut]:
+        """Makes no new version."""
+        assistant, version = await AssistantService(work).publish(assistant_id, True, if_match)
+        return tagged(AssistantOut.of(assistant, version), assistant.revision)
+
+    @post(
+        "/assistants/{assistant_id:uuid}/unpublish",
+        operation_id="unpublish_assistant",
+        summary="Hide an assistant from the viewers of its space",
+        status_code=200,
+    )
+    async def unpublish(
+        self, work: NamedDependency[Work], assistant_id: FromPath[UUID], if_match: IfMatch = None
+    ) -> Response[AssistantOut]:
+        """Viewers who talk with it read what was said, and can ask no more."""
+        assistant, version = await AssistantService(work).publish(assistant_id, False, if_match)
+        return tagged(AssistantOut.of(assistant, version), assistant.revision)
+
     @get(
         "/assistants/{assistant_id:uuid}/versions",
         operation_id="list_assistant_versions",
@@ -64,6 +90,6 @@ class AssistantController(Controller):
     async def versions(
         self, work: NamedDependency[Work], assistant_id: FromPath[UUID], limit: Limit = 50
     ) -> Page[VersionOut]:
-        """Newest first."""
+        """Newest first. Not for viewers."""
         rows = await AssistantService(work).versions(assistant_id, limit)
         return Page(items=[VersionOut.of(row) for row in rows])

@@ -33,6 +33,8 @@ class AssistantOut(Struct, frozen=True, kw_only=True):
     version: int
     """Grows by one with each save."""
     version_id: UUID
+    published: bool
+    """Whether viewers of the space see it, and may ask it."""
     created_at: datetime
     updated_at: datetime
 
@@ -50,6 +52,7 @@ class AssistantOut(Struct, frozen=True, kw_only=True):
             max_output_tokens=version.parameters.get("max_output_tokens"),
             version=version.number,
             version_id=version.id,
+            published=assistant.published,
             created_at=assistant.created_at,
             updated_at=assistant.updated_at,
         )
@@ -63,6 +66,7 @@ class AssistantCreate(Input, frozen=True, kw_only=True):
     collection_ids: Collections = []
     temperature: Temperature | None = None
     max_output_tokens: MaxTokens | None = None
+    published: bool = False
 
 
 class AssistantUpdate(Input, frozen=True, kw_only=True):
@@ -73,6 +77,7 @@ class AssistantUpdate(Input, frozen=True, kw_only=True):
     collection_ids: Collections | UnsetType = UNSET
     temperature: Temperature | UnsetType | None = UNSET
     max_output_tokens: MaxTokens | UnsetType | None = UNSET
+    published: bool | UnsetType = UNSET
 
 
 class VersionOut(Struct, frozen=True, kw_only=True):

@@ -7,30 +7,33 @@ from typing import Any
 from uuid import UUID
 
 from advanced_alchemy.repository import SQLAlchemyAsyncRepository
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 from sqlalchemy import and_, bindparam, delete, select
 
 from folkmoot.ai.service import ModelService
 from folkmoot.assistants.models import Assistant, AssistantVersion
 from folkmoot.assistants.schemas import AssistantCreate, AssistantUpdate
-from folkmoot.kit.access import Access
+from folkmoot.kit.access import Access, Permission, SpaceKind, SpaceRole, space_access
 from folkmoot.kit.errors import NotFound
 from folkmoot.kit.paging import check_match, page
 from folkmoot.kit.structs import patch
 from folkmoot.kit.work import Work
 from folkmoot.knowledge.service import CollectionService
-from folkmoot.spaces.service import SpaceService, spaces_of
+from folkmoot.spaces.models import Space
+from folkmoot.spaces.service import SpaceService, roles_in
 
 VISIBLE = (
-    select(Assistant, AssistantVersion)
+    select(Assistant, AssistantVersion, Space.kind, roles_in(Assistant.space_id, bindparam("user")))
     .join(
         AssistantVersion,
         and_(AssistantVersion.assistant_id == Assistant.id, AssistantVersion.number == Assistant.version),
     )
-    .where(Assistant.id == bindparam("assistant"), Assistant.space_id.in_(spaces_of(bindparam("user"))))
+    .join(Space, Space.id == Assistant.space_id)
+    .where(Assistant.id == bindparam("assistant"))
 )
-"""An assistant with its newest version, for somebody who is in its space; built once, every question asks it."""
+"""An assistant with its newest version, and what somebody is in its space; built once, every question asks it."""
 PARAMETERS = ("temperature", "max_output_tokens")
+_NONE = "there is no such assistant, or you are not in its space"
 
 
 class _Assistants(SQLAlchemyAsyncRepository[Assistant]):
@@ -50,26 +53,29 @@ class AssistantService:
 
         Raises `NotFound`, or `Forbidden` for a member of the space who may not.
         """
-        wanted = {"assistant": assistant_id, "user": self._work.principal.user}
-        row = (await self._work.session.execute(VISIBLE, wanted)).first()
+        who = self._work.principal
+        if who.assistant_id not in (None, assistant_id):
+            # The key of an assistant knows of no other.
+            raise NotFound(_NONE)
+        row = (await self._work.session.execute(VISIBLE, {"assistant": assistant_id, "user": who.user})).first()
         if row is None:
-            raise NotFound("there is no such assistant, or you are not in its space")
-        if access is not Access.READ:
-            await self._spaces.get(row[0].space_id, access)
-        return row[0], row[1]
+            raise NotFound(_NONE)
+        assistant, version, kind, roles = row
+        role = self._spaces.check(kind, roles, Access.READ, "assistant")
+        if not assistant.published and Access.DRAFTS not in space_access(kind, role):
+            raise NotFound(_NONE)
+        self._spaces.check(kind, roles, access, "assistant")
+        return assistant, version
 
     async def page(
         self, space_id: UUID, limit: int, cursor: str | None
     ) -> tuple[list[tuple[Assistant, AssistantVersion]], str | None]:
-        """The assistants of a space, newest first."""
-        await self._spaces.get(space_id, Access.READ)
-        rows, after = await page(
-            self._work.session,
-            select(Assistant).where(Assistant.space_id == space_id),
-            by=Assistant.id,
-            limit=limit,
-            cursor=cursor,
-        )
+        """The assistants of a space that the caller may see, newest first."""
+        space, role = await self._holding(space_id, Access.READ)
+        query = select(Assistant).where(Assistant.space_id == space_id)
+        if Access.DRAFTS not in space_access(space.kind, role):
+            query = query.where(Assistant.published)
+        rows, after = await page(self._work.session, query, by=Assistant.id, limit=limit, cursor=cursor)
         versions = await self._work.session.scalars(
             select(AssistantVersion)
             .join(Assistant, Assistant.id == AssistantVersion.assistant_id)
@@ -80,10 +86,19 @@ class AssistantService:
 
     async def create(self, space_id: UUID, data: AssistantCreate) -> tuple[Assistant, AssistantVersion]:
         """Make an assistant with its first version. Raises `NotFound` for a model or collection it may not use."""
-        await self._spaces.get(space_id, Access.EDIT)
+        space, _ = await self._holding(space_id, Access.EDIT)
+        if space.kind == SpaceKind.PERSONAL:
+            self._work.principal.require(Permission.ASSISTANTS)
+        if data.published:
+            await self._spaces.get(space_id, Access.PUBLISH)
+        await self._check_uses(space_id, data.model_id, data.collection_ids)
         assistant = await self._assistants.add(
             Assistant(
-                tenant_id=self._work.principal.tenant, space_id=space_id, name=data.name, description=data.description
+                tenant_id=self._work.principal.tenant,
+                space_id=space_id,
+                name=data.name,
+                description=data.description,
+                published=data.published,
             )
         )
         version = await self._add_version(
@@ -95,18 +110,25 @@ class AssistantService:
                 "parameters": {name: value for name in PARAMETERS if (value := getattr(data, name)) is not None},
             },
         )
-        self._work.record(
-            "assistant.created", "assistant", assistant.id, space_id=space_id, data={"name": assistant.name}
-        )
+        self._record("assistant.created", assistant, name=assistant.name)
         return assistant, version
 
     async def update(
         self, assistant_id: UUID, data: AssistantUpdate, if_match: str | None
     ) -> tuple[Assistant, AssistantVersion]:
-        """Save a new version. Raises `Stale` if `if_match` is of an older revision."""
+        """Save a new version, unless only `published` is given.
+
+        Raises `Stale` if `if_match` is of an older revision.
+        """
         assistant, before = await self.get(assistant_id, Access.EDIT)
+        if data.published not in (UNSET, assistant.published):
+            await self._spaces.get(assistant.space_id, Access.PUBLISH)
         check_match(if_match, assistant.revision)
-        patch(assistant, data, leave=("instructions", "model_id", "collection_ids", *PARAMETERS))
+        if data.published is not UNSET and data == AssistantUpdate(published=data.published):
+            await self._show(assistant, data.published)
+            return assistant, before
+        await self._check_uses(assistant.space_id, data.model_id, data.collection_ids)
+        patch(assistant, data, leave=("instructions", "model_id", "collection_ids", "published", *PARAMETERS))
         parameters = dict(before.parameters)
         for name in PARAMETERS:
             if (value := getattr(data, name)) is not UNSET:
@@ -119,31 +141,70 @@ class AssistantService:
         assistant.version = before.number + 1
         await self._work.session.flush()
         version = await self._add_version(assistant, fields)
-        self._work.record(
-            "assistant.updated",
-            "assistant",
-            assistant.id,
-            space_id=assistant.space_id,
-            data={"version": version.number},
-        )
+        self._record("assistant.updated", assistant, version=version.number)
+        if data.published is not UNSET:
+            await self._show(assistant, data.published)
+        return assistant, version
+
+    async def publish(
+        self, assistant_id: UUID, published: bool, if_match: str | None
+    ) -> tuple[Assistant, AssistantVersion]:
+        """Show an assistant to the viewers of its space, or hide it from them; what it does stays as it is."""
+        assistant, version = await self.get(assistant_id, Access.PUBLISH)
+        check_match(if_match, assistant.revision)
+        await self._show(assistant, published)
         return assistant, version
 
     async def delete(self, assistant_id: UUID) -> None:
         """Delete an assistant. Conversations with it stay readable to their owners."""
         assistant, _ = await self.get(assistant_id, Access.EDIT)
-        self._work.record("assistant.deleted", "assistant", assistant.id, space_id=assistant.space_id)
+        self._record("assistant.deleted", assistant)
         await self._work.session.execute(delete(Assistant).where(Assistant.id == assistant.id))
 
     async def versions(self, assistant_id: UUID, limit: int) -> Sequence[AssistantVersion]:
-        """The versions of an assistant, newest first."""
-        await self.get(assistant_id, Access.READ)
+        """The versions of an assistant, newest first; not for viewers, who see what is published."""
+        await self.get(assistant_id, Access.DRAFTS)
         query = select(AssistantVersion).where(AssistantVersion.assistant_id == assistant_id)
         return (await self._work.session.scalars(query.order_by(AssistantVersion.number.desc()).limit(limit))).all()
 
+    async def _holding(self, space_id: UUID, access: Access) -> tuple[Space, SpaceRole]:
+        """A space that may hold assistants."""
+        space, role = await self._spaces.get(space_id, Access.READ)
+        if space.kind == SpaceKind.ORGANISATION:
+            raise NotFound("the organisation space holds no assistants, only collections: make them in another space")
+        self._spaces.check(space.kind, (role,), access, "space")
+        return space, role
+
+    async def _check_uses(
+        self, space_id: UUID, model_id: UUID | UnsetType | None, collection_ids: Sequence[UUID] | UnsetType
+    ) -> None:
+        # Only what is chosen now: a collection that was deleted since must not stand in the way of a new name.
+        if isinstance(model_id, UUID):
+            await ModelService(self._work).usable(model_id, kind="chat")
+        if collection_ids is not UNSET:
+            await CollectionService(self._work).check_in_space(collection_ids, space_id)
+
+    async def _show(self, assistant: Assistant, published: bool) -> None:
+        if assistant.published == published:
+            return
+        assistant.published = published
+        await self._work.session.flush()
+        if published:
+            self._record("assistant.published", assistant, name=assistant.name)
+        else:
+            self._record("assistant.unpublished", assistant)
+
+    def _record(self, action: str, assistant: Assistant, **data: Any) -> None:
+        # Whether viewers may hear of it: the feed goes by what was so when it happened.
+        self._work.record(
+            action,
+            "assistant",
+            assistant.id,
+            space_id=assistant.space_id,
+            data={**data, "published": assistant.published},
+        )
+
     async def _add_version(self, assistant: Assistant, fields: dict[str, Any]) -> AssistantVersion:
-        if fields["model_id"] is not None:
-            await ModelService(self._work).usable(fields["model_id"], kind="chat")
-        await CollectionService(self._work).check_in_space(fields["collection_ids"], assistant.space_id)
         version = AssistantVersion(
             tenant_id=assistant.tenant_id,
             assistant_id=assistant.id,

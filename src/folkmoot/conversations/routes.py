@@ -28,7 +28,7 @@ from folkmoot.conversations.schemas import (
 )
 from folkmoot.conversations.service import OPEN, ConversationService
 from folkmoot.conversations.tasks import answer_message
-from folkmoot.kit.access import Permission, Principal
+from folkmoot.kit.access import Permission, Principal, Scope
 from folkmoot.kit.app import App
 from folkmoot.kit.errors import BadRequest
 from folkmoot.kit.http import Cursor, Limit, Page, needs, principal_of
@@ -53,6 +53,10 @@ EVENTS = ResponseSpec(
 )
 
 
+OPEN_TO_KEYS = needs(Permission.SPACES, scope=Scope.CHAT, assistant_key=True)
+"""The key of an assistant lists and deletes nothing: pages that hold it show it to everybody who visits them."""
+
+
 class AskOperation(Operation):
     """Asking answers in two forms, by the `Accept` header; Litestar knows the JSON one from the annotation."""
 
@@ -66,12 +70,13 @@ class AskOperation(Operation):
 
 class ConversationController(Controller):
     tags = ["Conversations"]
-    opt = needs(Permission.SPACES)
+    opt = needs(Permission.SPACES, scope=Scope.CHAT)
 
     @post(
         "/assistants/{assistant_id:uuid}/conversations",
         operation_id="create_conversation",
         summary="Begin a conversation",
+        opt=OPEN_TO_KEYS,
     )
     async def create(
         self,
@@ -90,7 +95,12 @@ class ConversationController(Controller):
         rows, after = await ConversationService(work).page(limit, cursor)
         return Page(items=[ConversationOut.of(row) for row in rows], next_cursor=after)
 
-    @get("/conversations/{conversation_id:uuid}", operation_id="get_conversation", summary="Read a conversation")
+    @get(
+        "/conversations/{conversation_id:uuid}",
+        operation_id="get_conversation",
+        summary="Read a conversation",
+        opt=OPEN_TO_KEYS,
+    )
     async def read(self, work: NamedDependency[Work], conversation_id: FromPath[UUID]) -> ConversationOut:
         return ConversationOut.of(await ConversationService(work).get(conversation_id))
 
@@ -105,6 +115,7 @@ class ConversationController(Controller):
         "/conversations/{conversation_id:uuid}/messages",
         operation_id="list_messages",
         summary="List a conversation's messages",
+        opt=OPEN_TO_KEYS,
     )
     async def messages(
         self, work: NamedDependency[Work], conversation_id: FromPath[UUID], limit: Limit = 50, cursor: Cursor = None
@@ -118,7 +129,7 @@ class ConversationController(Controller):
         operation_id="ask",
         summary="Ask",
         operation_class=AskOperation,
-        opt={"idempotent": True},
+        opt={**OPEN_TO_KEYS, "idempotent": True},
     )
     async def ask(
         self,
@@ -149,7 +160,7 @@ class ConversationController(Controller):
 class MessageController(Controller):
     path = "/messages"
     tags = ["Conversations"]
-    opt = needs(Permission.SPACES)
+    opt = OPEN_TO_KEYS
 
     @get("/{message_id:uuid}", operation_id="get_message", summary="Read a message")
     async def read(self, work: NamedDependency[Work], message_id: FromPath[UUID]) -> MessageOut:

@@ -19,6 +19,8 @@ class ConversationOut(Struct, frozen=True, kw_only=True):
     id: UUID
     assistant_id: UUID | None
     title: str
+    key_id: UUID | None
+    """The API key that began it."""
     created_at: datetime
     updated_at: datetime
 
@@ -28,6 +30,7 @@ class ConversationOut(Struct, frozen=True, kw_only=True):
             id=conversation.id,
             assistant_id=conversation.assistant_id,
             title=conversation.title,
+            key_id=conversation.key_id,
             created_at=conversation.created_at,
             updated_at=conversation.updated_at,
         )

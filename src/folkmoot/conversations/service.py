@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 from uuid import UUID
 
 from advanced_alchemy.repository import SQLAlchemyAsyncRepository
-from sqlalchemy import Table, bindparam, delete, insert, select, update
+from sqlalchemy import Select, Table, bindparam, delete, insert, select, update
 from uuid_utils.compat import uuid7
 
 from folkmoot.ai.models import Connection, Model
 from folkmoot.ai.service import ModelService
-from folkmoot.assistants.models import AssistantVersion
+from folkmoot.assistants.models import Assistant, AssistantVersion
 from folkmoot.assistants.service import AssistantService
 from folkmoot.conversations.models import Conversation, Message
 from folkmoot.conversations.schemas import Ask, ConversationCreate, created
+from folkmoot.conversations.spend import check_may_delete, check_spending
+from folkmoot.keys.rotate import family_of
 from folkmoot.kit.access import Access
 from folkmoot.kit.errors import Conflict, NotFound
 from folkmoot.kit.jobs import Task
@@ -24,6 +26,7 @@ from folkmoot.kit.paging import page
 from folkmoot.kit.stream import Streams
 from folkmoot.kit.work import Work
 
+T = TypeVar("T")
 OPEN = ("pending", "streaming")
 ASKED = ("id", "tenant_id", "conversation_id", "parent_id", "role", "content", "status", "request_key")
 ANSWERED = ("assistant_version_id", "model", "collection_ids")
@@ -58,8 +61,9 @@ class ConversationService:
 
     async def get(self, conversation_id: UUID, *, lock: bool = False) -> Conversation:
         """One of the caller's own. Raises `NotFound`."""
+        query = self._of_assistant_key(OWN)
         found = {"conversation": conversation_id, "user": self._work.principal.user}
-        conversation = await self._work.session.scalar(OWN.with_for_update() if lock else OWN, found)
+        conversation = await self._work.session.scalar(query.with_for_update() if lock else query, found)
         if conversation is None:
             raise NotFound("there is no such conversation, or it is not yours")
         return conversation
@@ -67,14 +71,21 @@ class ConversationService:
     async def page(self, limit: int, cursor: str | None) -> tuple[Sequence[Conversation], str | None]:
         """The caller's conversations, newest first."""
         query = select(Conversation).where(Conversation.user_id == self._work.principal.user)
+        query = self._of_assistant_key(query)
         return await page(self._work.session, query, by=Conversation.id, limit=limit, cursor=cursor)
 
     async def create(self, assistant_id: UUID, data: ConversationCreate) -> Conversation:
         """Begin a conversation with an assistant that the caller may read."""
-        assistant, _ = await AssistantService(self._work).get(assistant_id, Access.READ)
+        assistant, _ = await self._assistant(assistant_id)
         who = self._work.principal
         conversation = await self._conversations.add(
-            Conversation(tenant_id=who.tenant, user_id=who.user, assistant_id=assistant.id, title=data.title)
+            Conversation(
+                tenant_id=who.tenant,
+                user_id=who.user,
+                assistant_id=assistant.id,
+                title=data.title,
+                key_id=who.key_id,
+            )
         )
         self._work.record("conversation.created", "conversation", conversation.id, user_id=who.user)
         return conversation
@@ -82,6 +93,7 @@ class ConversationService:
     async def delete(self, conversation_id: UUID) -> None:
         """Delete a conversation with its messages."""
         conversation = await self.get(conversation_id)
+        await check_may_delete(self._work)
         self._work.record("conversation.deleted", "conversation", conversation.id, user_id=conversation.user_id)
         await self._work.session.execute(delete(Conversation).where(Conversation.id == conversation.id))
 
@@ -100,6 +112,7 @@ class ConversationService:
             .join(Conversation, Conversation.id == Message.conversation_id)
             .where(Message.id == message_id, Conversation.user_id == self._work.principal.user)
         )
+        found = self._of_assistant_key(found)
         message = await self._work.session.scalar(found.with_for_update(of=Message) if lock else found)
         if message is None:
             raise NotFound("there is no such message, or it is not yours")
@@ -111,7 +124,8 @@ class ConversationService:
         """Store the question and a pending answer, frozen to the assistant, model and collections of now.
 
         The commit opens the answer's stream and queues `answer`. The same `key` gives the same answer again.
-        Raises `Conflict` (`answer-in-progress`) while the conversation waits for another answer.
+        Raises `Conflict` (`answer-in-progress`) while the conversation waits for another answer, and
+        `TooManyRequests` (`spending-limit-reached`) for an API key that has spent its month.
         """
         who = self._work.principal
         conversation = await self.get(conversation_id, lock=True)
@@ -119,7 +133,8 @@ class ConversationService:
             return known
         if conversation.assistant_id is None:
             raise Conflict("the assistant of this conversation was deleted: begin a new one", code="assistant-gone")
-        _, version = await AssistantService(self._work).get(conversation.assistant_id, Access.READ)
+        await check_spending(self._work, conversation)
+        _, version = await self._assistant(conversation.assistant_id)
         parent_id = await self._parent(conversation.id, data.parent_id)
         model, connection = await self._model(version)
         shared = {"tenant_id": who.tenant, "conversation_id": conversation.id}
@@ -167,6 +182,20 @@ class ConversationService:
             redis = self._work.sessions.jobs.redis
             self._work.after_commit(lambda: _publish_stop(redis, message.id))
         return message
+
+    def _of_assistant_key(self, query: Select[T]) -> Select[T]:
+        """For the key of an assistant, only what it began; everybody else sees all that is theirs."""
+        who = self._work.principal
+        if who.assistant_id is None:
+            return query
+        return query.where(
+            Conversation.assistant_id == who.assistant_id, Conversation.key_id.in_(family_of(who.key_id))
+        )
+
+    async def _assistant(self, assistant_id: UUID) -> tuple[Assistant, AssistantVersion]:
+        """An assistant that the caller may ask; for its key, one that its maker may still edit."""
+        access = Access.READ if self._work.principal.assistant_id is None else Access.EDIT
+        return await AssistantService(self._work).get(assistant_id, access)
 
     async def _by_key(self, conversation_id: UUID, key: str) -> Message | None:
         question = select(Message.id).where(Message.conversation_id == conversation_id, Message.request_key == key)

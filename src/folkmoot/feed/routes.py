@@ -16,11 +16,13 @@ from folkmoot.feed.service import Bell, after, now, parse_cursor
 from folkmoot.kit.access import Permission
 from folkmoot.kit.app import App
 from folkmoot.kit.errors import AppError
-from folkmoot.kit.http import needs, principal_of
+from folkmoot.kit.http import authorise, needs, principal_of
 
 LastEventId = Annotated[str | None, QueryParameter(name="last_event_id", max_length=100)]
 RECHECK_SECONDS = 30.0
-"""How often a socket asks whether its session still holds."""
+"""How often a silent socket asks whether its session still holds."""
+FRESH_SECONDS = 1.0
+"""How long before something is told that question may have been asked: revocation holds within a second."""
 
 
 class FeedController(Controller):
@@ -46,10 +48,20 @@ class FeedController(Controller):
             await socket.close(code=4400, reason=error.detail[:120])
             return
         leaving = asyncio.create_task(_until_gone(socket))
-        checked = asyncio.get_running_loop().time()
+        clock = asyncio.get_running_loop().time
+        checked = clock()
         try:
             while not leaving.done():
-                events, cursor = await after(app, principal, cursor)
+                events, reached = await after(app, principal, cursor)
+                if clock() - checked > (FRESH_SECONDS if events else RECHECK_SECONDS):
+                    await socket.app.state.authenticate(socket)
+                    authorise(principal_of(socket), socket.route_handler.opt, "GET")
+                    checked = clock()
+                    before, principal = principal, principal_of(socket)
+                    if principal != before:
+                        # Their rights changed meanwhile, and with them what they may hear of.
+                        continue
+                cursor = reached
                 for event in events:
                     await socket.send_data(msgspec.json.encode(event).decode(), mode="text")
                 if events:
@@ -57,17 +69,20 @@ class FeedController(Controller):
                 waiting = asyncio.create_task(app.part(Bell).wait(principal.tenant))
                 await asyncio.wait({waiting, leaving}, return_when=asyncio.FIRST_COMPLETED)
                 waiting.cancel()
-                if asyncio.get_running_loop().time() - checked > RECHECK_SECONDS:
-                    checked = asyncio.get_running_loop().time()
-                    await socket.app.state.authenticate(socket)
         except AppError as error:
+            # The server does not send a close while somebody still waits to receive.
+            await _cancelled(leaving)
             await socket.close(code=4401, reason=error.detail[:120])
         except WebSocketDisconnect:
             pass
         finally:
-            leaving.cancel()
-            with contextlib.suppress(asyncio.CancelledError, WebSocketDisconnect):
-                await leaving
+            await _cancelled(leaving)
+
+
+async def _cancelled(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError, WebSocketDisconnect):
+        await task
 
 
 async def _until_gone(socket: WebSocket[Any, Any, Any]) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from uuid import UUID
 
 from redis.exceptions import RedisError
-from sqlalchemy import and_, or_, select, text, tuple_
+from sqlalchemy import ColumnElement, String, and_, func, or_, select, text, tuple_
 
 from folkmoot.kit.access import Principal
 from folkmoot.kit.app import App
@@ -19,12 +19,17 @@ from folkmoot.kit.errors import BadRequest
 from folkmoot.kit.events import Event
 from folkmoot.kit.log import get_logger
 from folkmoot.kit.redis import Redis
+from folkmoot.kit.work import Work
+from folkmoot.people.models import GroupMember
 from folkmoot.spaces.service import SpaceService
 
 log = get_logger(__name__)
 CHANNEL = "folkmoot:events"
 SILENCE_SECONDS = 10.0
 BATCH = 500
+
+UNTOLD = ("users", "groups")
+"""Who else was in a space that was deleted: in the log, and for nobody's ears."""
 
 Cursor = tuple[int, int]
 
@@ -95,39 +100,65 @@ SETTLED = text("events.xid < pg_snapshot_xmin(pg_current_snapshot())::text::bigi
 async def now(app: App, principal: Principal) -> Cursor:
     """The cursor of somebody who wants only what happens from now on."""
     async with app.begin(principal) as work:
-        row = (
-            await work.session.execute(
-                select(Event.xid, Event.seq).where(SETTLED).order_by(Event.xid.desc(), Event.seq.desc()).limit(1)
-            )
-        ).first()
-    return (row[0], row[1]) if row else (0, 0)
+        return await _newest(work)
 
 
 async def after(app: App, principal: Principal, cursor: Cursor) -> tuple[list[dict[str, Any]], Cursor]:
     """What the principal may hear of after `cursor`, oldest first, and the cursor after that.
 
-    One hears of what is told to oneself, and of what happens in the spaces one is in now.
+    One hears of what is told to oneself, of what happens in the spaces one is in now, and of leaving one.
     """
     async with app.begin(principal) as work:
-        mine = SpaceService(work).mine()
+        # Read first: what is settled by then is seen below, so all up to here need not be looked at again.
+        newest = await _newest(work)
+        if newest <= cursor:
+            return [], cursor
+        place = tuple_(Event.xid, Event.seq)
         events = (
             await work.session.scalars(
                 select(Event)
-                .where(
-                    tuple_(Event.xid, Event.seq) > tuple_(*cursor),
-                    SETTLED,
-                    or_(
-                        Event.user_id == principal.user,
-                        and_(Event.user_id.is_(None), Event.space_id.in_(mine)),
-                    ),
-                )
+                .where(place > tuple_(*cursor), place <= tuple_(*newest), _heard_by(work))
                 .order_by(Event.xid, Event.seq)
                 .limit(BATCH)
             )
         ).all()
-    if not events:
-        return [], cursor
-    return [_shown(event) for event in events], (events[-1].xid, events[-1].seq)
+    last = events[-1] if len(events) == BATCH else None
+    return [_shown(event) for event in events], (last.xid, last.seq) if last else newest
+
+
+async def _newest(work: Work) -> Cursor:
+    row = (
+        await work.session.execute(
+            select(Event.xid, Event.seq).where(SETTLED).order_by(Event.xid.desc(), Event.seq.desc()).limit(1)
+        )
+    ).first()
+    return (row[0], row[1]) if row else (0, 0)
+
+
+def _heard_by(work: Work) -> ColumnElement[bool]:
+    spaces, user_id = SpaceService(work), work.principal.user
+    groups = select(GroupMember.group_id.cast(String)).where(GroupMember.user_id == user_id)
+    shown_to_viewers = or_(
+        Event.object_type != "assistant",
+        Event.action == "assistant.unpublished",
+        Event.data["published"].astext == "true",
+        Event.space_id.in_(spaces.drafting()),
+    )
+    # Who is in a space no more is told so, though they hear of nothing else there.
+    about_leaving = and_(
+        Event.action.in_(("space.deleted", "space.member_removed", "space.group_removed")),
+        or_(
+            Event.data["user_id"].astext == str(user_id),
+            Event.data["group_id"].astext.in_(groups),
+            Event.data["users"].has_key(str(user_id)),
+            Event.data["groups"].has_any(func.array(groups.scalar_subquery())),
+        ),
+    )
+    return or_(
+        Event.user_id == user_id,
+        and_(Event.user_id.is_(None), Event.space_id.in_(spaces.mine()), shown_to_viewers),
+        about_leaving,
+    )
 
 
 def _shown(event: Event) -> dict[str, Any]:
@@ -139,5 +170,5 @@ def _shown(event: Event) -> dict[str, Any]:
         "space_id": event.space_id,
         "actor_id": event.actor_id,
         "created_at": event.created_at,
-        "data": event.data,
+        "data": {name: value for name, value in event.data.items() if name not in UNTOLD},
     }

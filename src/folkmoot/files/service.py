@@ -16,6 +16,7 @@ from folkmoot.kit.access import Principal
 from folkmoot.kit.app import App
 from folkmoot.kit.errors import BadRequest, ContentTooLarge, NotFound
 from folkmoot.kit.storage import Stored, TooBig
+from folkmoot.tenants.service import storage_room
 
 LONGEST_NAME = 255
 
@@ -41,6 +42,14 @@ def clean_name(name: str) -> str:
     return name
 
 
+def _quota_reached(name: str) -> ContentTooLarge:
+    return ContentTooLarge(
+        f"there is no room for {name}: your organisation's files may not take more. Delete documents that nobody "
+        "needs, or ask an administrator for a higher quota",
+        code="quota-storage",
+    )
+
+
 class FileService:
     """Each method opens its own short transactions: nothing holds one while a client sends."""
 
@@ -50,6 +59,7 @@ class FileService:
     async def receive(self, principal: Principal, name: str, chunks: AsyncIterator[bytes]) -> File:
         """Store what streams in, encrypted. Raises `ContentTooLarge` at the byte that is too many.
 
+        Too many for one file is `file-too-large`; for all files of the organisation, `quota-storage`.
         The row is made before the bytes and the document after them, so that whatever a crash leaves has a
         row without a document, which the sweep removes.
         """
@@ -58,27 +68,45 @@ class FileService:
         file = File(
             id=file_id, tenant_id=principal.tenant, name=name, size=0, sha256="", storage_key=f"files/{file_id}"
         )
+        most = self._app.settings.max_upload_bytes
         async with self._app.begin(principal) as work:
+            room = await storage_room(work)
+            if room == 0:
+                raise _quota_reached(name)
             work.session.add(file)
-        limit = self._app.settings.max_upload_bytes
+        limit = most if room is None else min(most, room)
         try:
             stored: Stored = await self._app.storage.write(principal.tenant, file.storage_key, chunks, limit=limit)
+            file.size, file.sha256 = stored.size, stored.sha256
+            await self._keep(principal, file)
         except TooBig:
-            await self.remove(principal.tenant, file_id)
+            await self._drop(principal.tenant, file)
+            if limit < most:
+                raise _quota_reached(name) from None
             raise ContentTooLarge(
                 f"{name} is larger than {limit / 1_048_576:.0f} MB, the limit here: make it smaller or split it",
                 code="file-too-large",
             ) from None
         except BaseException:
-            await self.remove(principal.tenant, file_id)
+            await self._drop(principal.tenant, file)
             raise
-        file.size, file.sha256 = stored.size, stored.sha256
+        return file
+
+    async def _keep(self, principal: Principal, file: File) -> None:
+        """Count the file that has come in; others may have filled the room that there was when it began."""
         async with self._app.begin(principal) as work:
-            kept = await work.session.get(File, file_id)
+            room = await storage_room(work, lock=True)
+            kept = await work.session.get(File, file.id)
             if kept is None:
                 raise NotFound("the file was removed while it arrived: send it again")
-            kept.size, kept.sha256 = stored.size, stored.sha256
-        return file
+            if room is not None and file.size > room:
+                raise _quota_reached(file.name)
+            kept.size, kept.sha256 = file.size, file.sha256
+
+    async def _drop(self, tenant_id: UUID, file: File) -> None:
+        """Row and bytes; the bytes also when the row is gone already, with its organisation perhaps."""
+        await self.remove(tenant_id, file.id)
+        await self._app.storage.delete(tenant_id, file.storage_key)
 
     async def remove(self, tenant_id: UUID, file_id: UUID) -> None:
         """Delete bytes and row; nothing happens if they are gone already."""

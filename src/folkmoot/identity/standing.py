@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
+from functools import cached_property, lru_cache
+from typing import Any, Self
 from uuid import UUID
 
 from folkmoot.kit.access import Permission, permissions_of
 from folkmoot.kit.errors import Forbidden
+
+
+@lru_cache(maxsize=1024)
+def _permissions(roles: tuple[str, ...], granted: tuple[str, ...], platform: bool) -> frozenset[Permission]:
+    # Kept, because there are few combinations and every request has one.
+    return permissions_of(roles, granted, platform=platform)
 
 
 @dataclass(frozen=True)
@@ -35,12 +41,17 @@ class Standing:
     """Requests in a minute, of all people and keys of the tenant."""
 
     @classmethod
-    def of(cls, row: Sequence[Any]) -> Standing:
+    def of(cls, row: Sequence[Any]) -> Self:
         return cls(*row[: len(cls.__dataclass_fields__)])
+
+    @property
+    def second_factor_needed(self) -> bool:
+        """Whether one must set up a second factor before anything else. Never for keys, or sign-in elsewhere."""
+        return False
 
     @cached_property
     def permissions(self) -> frozenset[Permission]:
-        return permissions_of(self.roles, self.granted, platform=self.platform)
+        return _permissions(tuple(self.roles), tuple(self.granted), self.platform)
 
     def check(self) -> None:
         """Raise `Forbidden` (`tenant-suspended` or `account-inactive`) for somebody who is shut out."""
@@ -51,3 +62,16 @@ class Standing:
             )
         if self.state != "active":
             raise Forbidden("this account is not active: ask your administrator", code="account-inactive")
+
+
+@dataclass(frozen=True)
+class SignedInStanding(Standing):
+    """One row of `folkmoot_standing`: somebody in a session."""
+
+    ended: bool
+    method: str
+    """`password`, or the kind of the auth backend."""
+
+    @property
+    def second_factor_needed(self) -> bool:
+        return self.method == "password" and not self.second_factor and bool(self.settings.get("require_second_factor"))

@@ -96,6 +96,7 @@ class SpaceKind(StrEnum):
     """What a space is for."""
 
     SHARED = "shared"
+    """For those who are let in."""
     PERSONAL = "personal"
     """One person's own; nobody else is ever in it."""
     ORGANISATION = "organisation"

@@ -186,13 +186,13 @@ def authorise(principal: Principal, opt: dict[str, Any], method: str) -> None:
         return
     if opt.get("person"):
         raise errors.Forbidden("this is for people who are signed in, not for API keys", code="key-not-allowed")
+    if principal.assistant_id is not None and not opt.get("assistant_key"):
+        raise errors.Forbidden("this API key is for asking one assistant only", code="key-not-allowed")
     scope: Scope = opt.get("scope") or scope_of(permission, method)
     if scope not in principal.scopes:
         raise errors.Forbidden(
             f"this API key lacks the scope {scope.value!r}: use one that has it", code="scope-missing"
         )
-    if principal.assistant_id is not None and not opt.get("assistant_key"):
-        raise errors.Forbidden("this API key is for asking one assistant only", code="key-not-allowed")
 
 
 def principal_of(connection: ASGIConnection[Any, Any, Any, Any]) -> Principal:

@@ -1,8 +1,8 @@
 """`Idempotency-Key`: a POST that is sent again with the same key gets the first answer again.
 
-The answer is kept in Redis for a day, per user, method and path. A key that comes back with another body is
-refused, and so is one whose first request still runs. Routes that keep their key in a row of their own say
-`opt={"idempotent": True}` and are left alone.
+The answer is kept in Redis for a day, per user or API key, method and path; sealed, because it may hold a key
+that is shown only once. A key that comes back with another body is refused, and so is one whose first request
+still runs. Routes that keep their key in a row of their own say `opt={"idempotent": True}` and are left alone.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from folkmoot.kit.http import principal_of
 KEEP_SECONDS = 24 * 3600
 LARGEST = 1_000_000
 RUNNING = b"running"
+PURPOSE = "idempotency"
 RUNNING_SECONDS = 120
 
 
@@ -42,8 +43,9 @@ async def before_request(request: Request[Any, Any, Any]) -> Response[bytes] | N
     if not 1 <= len(key) <= 200:
         raise BadRequest("`Idempotency-Key` must have 1 to 200 characters")
     principal = principal_of(request)
-    redis = cast("App", request.app.state.app).redis
-    whole = f"{principal.tenant_id}\n{principal.user_id}\n{request.url.path}\n{key}"
+    app = cast("App", request.app.state.app)
+    redis = app.redis
+    whole = f"{principal.tenant_id}\n{principal.user_id}\n{principal.key_id}\n{request.url.path}\n{key}"
     name = f"folkmoot:idempotency:{hashlib.sha256(whole.encode()).hexdigest()}"
     content_type = str(request.headers.get("content-type", ""))
     # A body that streams in is told apart by its length alone.
@@ -53,7 +55,8 @@ async def before_request(request: Request[Any, Any, Any]) -> Response[bytes] | N
         found = await redis.get(name)
         if found is None or found == RUNNING:
             raise Conflict("the first request with this key still runs", code="request-in-progress")
-        kept = msgspec.msgpack.decode(found, type=Kept)
+        opened = app.keyring.open(found, purpose=PURPOSE, tenant_id=principal.tenant_id, aad=name.encode())
+        kept = msgspec.msgpack.decode(opened, type=Kept)
         if kept.fingerprint != fingerprint:
             raise Conflict("this key was used for another request: take a new one", code="idempotency-key-reused")
         headers = {name: value for name, value in kept.headers if name != "content-length"}
@@ -73,13 +76,14 @@ async def before_send(message: Message, scope: Scope) -> None:
     if found is None:
         return
     name, kept = cast("tuple[str, Kept]", found)
-    redis = cast("App", scope["litestar_app"].state.app).redis
+    app = cast("App", scope["litestar_app"].state.app)
+    redis = app.redis
     if message["type"] == "http.response.start":
         kept.status = message["status"]
         kept.headers = [
             (key.decode("latin-1").lower(), value.decode("latin-1"))
             for key, value in message["headers"]
-            if key.lower() in (b"content-type", b"etag", b"location")
+            if key.lower() in (b"content-type", b"etag", b"location", b"cache-control")
         ]
     elif message["type"] == "http.response.body":
         kept.body += message.get("body", b"")
@@ -88,4 +92,8 @@ async def before_send(message: Message, scope: Scope) -> None:
         if kept.status >= 500 or kept.status in (401, 403, 429) or len(kept.body) > LARGEST:
             await redis.delete(name)
         else:
-            await redis.set(name, msgspec.msgpack.encode(kept), ex=KEEP_SECONDS)
+            tenant_id = cast("dict[str, Any]", scope)["principal"].tenant_id
+            sealed = app.keyring.seal(
+                msgspec.msgpack.encode(kept), purpose=PURPOSE, tenant_id=tenant_id, aad=name.encode()
+            )
+            await redis.set(name, sealed, ex=KEEP_SECONDS)

@@ -19,8 +19,10 @@ PROBLEM = "application/problem+json"
 WITHOUT_TOKEN = ("login", "refresh")
 ERRORS: dict[str, str] = {
     "400": "`validation-failed`, `bad-request`: the request makes no sense as it stands; `errors` names the fields.",
-    "401": "`not-signed-in`, `token-expired`, `token-invalid`, `session-ended`: sign in, or refresh the token.",
-    "403": "`forbidden`: known to you, and not allowed to you.",
+    "401": "`not-signed-in`, `token-expired`, `token-invalid`, `session-ended`, `second-factor-required`, "
+    "`key-invalid`, `key-expired`, `key-revoked`: sign in, or refresh the token.",
+    "403": "`forbidden`, `scope-missing`, `key-not-allowed`, `tenant-suspended`, `account-inactive`, "
+    "`second-factor-needed`, `csrf-failed`: known to you, and not allowed to you.",
     "404": "`not-found`: not there, or not for you to know of.",
     "405": "`method-not-allowed`.",
     "408": "`request-timeout`: the body stood still for too long.",
@@ -28,7 +30,7 @@ ERRORS: dict[str, str] = {
     "412": "`changed-meanwhile`: somebody changed it since you read it.",
     "413": "`content-too-large`, `file-too-large`.",
     "415": "`unsupported-content-type`.",
-    "429": "`too-many-requests`: `Retry-After` says when to come back.",
+    "429": "`too-many-requests`, `too-many-attempts`, `account-locked`: `Retry-After` says when to come back.",
     "500": "`internal-error`: our mistake, logged under `request_id`.",
     "503": "`not-available`: something that this needs is down.",
 }

@@ -7,7 +7,6 @@ rolled back, so it is noted here, and written a moment later in a transaction of
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections import defaultdict
 from typing import Any
@@ -35,6 +34,7 @@ class Recorder:
         self._writing: asyncio.Task[None] | None = None
         self._seen: dict[str, int] = {}
         self._minute = 0
+        self._lock = asyncio.Lock()
 
     def note(
         self,
@@ -57,13 +57,16 @@ class Recorder:
 
     async def close(self) -> None:
         if self._writing is not None:
-            self._writing.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._writing
+            await self._writing
         await self.flush()
 
     async def flush(self) -> None:
         """Write what was noted, tenant by tenant. What cannot be written is logged."""
+        # One at a time: who waits here finds written what another has taken.
+        async with self._lock:
+            await self._flush()
+
+    async def _flush(self) -> None:
         rows, self._rows = self._rows, []
         by_tenant: dict[UUID, list[dict[str, Any]]] = defaultdict(list)
         for row in rows:

@@ -258,12 +258,21 @@ class Storage:
 
     async def keys(self, tenant_id: UUID) -> AsyncIterator[str]:
         """The keys of a tenant's files, in no order that holds."""
+        async for meta in self._listed(tenant_id):
+            yield meta["path"].removeprefix(f"{tenant_id}/")
+
+    async def usage(self, tenant_id: UUID) -> tuple[int, int]:
+        """How many files a tenant has, and their bytes as they lie, encrypted."""
+        sizes = [meta["size"] async for meta in self._listed(tenant_id)]
+        return len(sizes), sum(sizes)
+
+    async def _listed(self, tenant_id: UUID) -> AsyncIterator[ObjectMeta]:
         prefix = f"{tenant_id}/"
         with _told(prefix):
             # The type of its other form needs a package that is not installed.
             async for page in obstore.list(self._store, prefix, chunk_size=500):  # pyright: ignore[reportUnknownMemberType]
                 for meta in page:
-                    yield meta["path"].removeprefix(prefix)
+                    yield meta
 
     async def sweep(self, older_than: float = 86_400.0) -> int:
         """Remove what uploads left that were killed more than `older_than` seconds ago; returns how many.

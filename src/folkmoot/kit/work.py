@@ -21,7 +21,6 @@ from folkmoot.kit.access import Principal
 from folkmoot.kit.caller import caller
 from folkmoot.kit.events import Event
 from folkmoot.kit.glance import Pool
-from folkmoot.kit.glance import glance as _glance
 from folkmoot.kit.jobs import Jobs, Task
 from folkmoot.kit.log import get_logger
 
@@ -146,10 +145,6 @@ async def begin(sessions: Sessions, principal: Principal) -> AsyncGenerator[Work
         except Exception:
             # It is committed: an error now would tell the client that it is not.
             log.exception("work.follow_up_failed")
-
-
-async def glance(sessions: Sessions, statement: object, **parameters: Any) -> Any:
-    return await _glance(sessions.glances, str(statement), **parameters)
 
 
 _RECORD = insert(cast("Table", Event.__table__))

@@ -17,7 +17,7 @@ from litestar.params import FromPath, JSONBody
 from litestar.response import Stream
 
 from folkmoot.files.service import FileService
-from folkmoot.kit.access import Access, Permission
+from folkmoot.kit.access import Access, Permission, Scope
 from folkmoot.kit.app import App
 from folkmoot.kit.http import Cursor, IfMatch, Limit, Page, needs, principal_of, tagged
 from folkmoot.kit.work import Work
@@ -135,6 +135,7 @@ class CollectionController(Controller):
         operation_id="search_collection",
         summary="Find passages",
         status_code=200,
+        opt=needs(Permission.SPACES, scope=Scope.READ),
     )
     async def search(
         self,

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from advanced_alchemy.repository import SQLAlchemyAsyncRepository
-from sqlalchemy import delete, select
+from sqlalchemy import delete, or_, select
 
 from folkmoot.files.models import File
-from folkmoot.kit.access import Access
+from folkmoot.kit.access import Access, Permission, SpaceKind
 from folkmoot.kit.errors import Conflict, NotFound
 from folkmoot.kit.jobs import Task
 from folkmoot.kit.paging import check_match, page
@@ -17,7 +17,8 @@ from folkmoot.kit.structs import patch
 from folkmoot.kit.work import Work
 from folkmoot.knowledge.models import Chunk, Collection, Document, DocumentText
 from folkmoot.knowledge.schemas import CollectionCreate, CollectionUpdate
-from folkmoot.spaces.service import SpaceService
+from folkmoot.spaces.models import Space
+from folkmoot.spaces.service import SpaceService, roles_in
 
 
 class _Collections(SQLAlchemyAsyncRepository[Collection]):
@@ -37,23 +38,30 @@ class CollectionService:
         self._spaces = SpaceService(work)
 
     async def get(self, collection_id: UUID, access: Access) -> Collection:
-        """Raises `NotFound`, or `Forbidden` for a member of the space who may not do this."""
-        found = select(Collection).where(Collection.id == collection_id, Collection.space_id.in_(self._spaces.mine()))
-        collection = await self._work.session.scalar(found)
-        if collection is None:
+        """A collection in a space where the caller may do this; everybody may read the organisation's.
+
+        Raises `NotFound`, or `Forbidden` for a member of the space who may not.
+        """
+        query = (
+            select(Collection, Space.kind, roles_in(Collection.space_id, self._work.principal.user))
+            .join(Space, Space.id == Collection.space_id)
+            .where(Collection.id == collection_id)
+        )
+        row = (await self._work.session.execute(query)).first()
+        if row is None:
             raise NotFound("there is no such collection, or you are not in its space")
-        if access is not Access.READ:
-            await self._spaces.get(collection.space_id, access)
-        return collection
+        self._spaces.check(row[1], row[2], access, "collection")
+        return row[0]
 
     async def check_in_space(self, collection_ids: Sequence[UUID], space_id: UUID) -> None:
-        """Raises `NotFound` unless all of these collections lie in the space."""
+        """Raises `NotFound` unless all of these collections lie in the space, or in the organisation's."""
         wanted = set(collection_ids)
         if not wanted:
             return
-        query = select(Collection.id).where(Collection.id.in_(wanted), Collection.space_id == space_id)
-        if missing := wanted - set((await self._work.session.scalars(query)).all()):
-            raise NotFound(f"there is no collection {min(missing)} in this space")
+        near = or_(Space.id == space_id, Space.kind == SpaceKind.ORGANISATION)
+        query = select(Collection.id).join(Space, Space.id == Collection.space_id).where(near)
+        if missing := wanted - set((await self._work.session.scalars(query.where(Collection.id.in_(wanted)))).all()):
+            raise NotFound(f"there is no collection {min(missing)} in this space, nor in the organisation's")
 
     async def page(self, space_id: UUID, limit: int, cursor: str | None) -> tuple[Sequence[Collection], str | None]:
         """The collections of a space, newest first."""
@@ -62,7 +70,9 @@ class CollectionService:
         return await page(self._work.session, query, by=Collection.id, limit=limit, cursor=cursor)
 
     async def create(self, space_id: UUID, data: CollectionCreate) -> Collection:
-        await self._spaces.get(space_id, Access.EDIT)
+        space, _ = await self._spaces.get(space_id, Access.EDIT)
+        if space.kind == SpaceKind.PERSONAL:
+            self._work.principal.require(Permission.COLLECTIONS)
         collection = await self._collections.add(
             Collection(
                 tenant_id=self._work.principal.tenant, space_id=space_id, name=data.name, description=data.description
@@ -105,15 +115,20 @@ class DocumentService:
         self._ingest = ingest
 
     async def get(self, document_id: UUID, access: Access) -> Document:
-        """Raises `NotFound`, or `Forbidden` for a member of the space who may not do this."""
-        spaces = SpaceService(self._work)
-        found = select(Document).where(Document.id == document_id, Document.space_id.in_(spaces.mine()))
-        document = await self._work.session.scalar(found)
-        if document is None:
+        """A document in a space where the caller may do this; everybody may read the organisation's.
+
+        Raises `NotFound`, or `Forbidden` for a member of the space who may not.
+        """
+        query = (
+            select(Document, Space.kind, roles_in(Document.space_id, self._work.principal.user))
+            .join(Space, Space.id == Document.space_id)
+            .where(Document.id == document_id)
+        )
+        row = (await self._work.session.execute(query)).first()
+        if row is None:
             raise NotFound("there is no such document, or you are not in its space")
-        if access is not Access.READ:
-            await spaces.get(document.space_id, access)
-        return document
+        SpaceService(self._work).check(row[1], row[2], access, "document")
+        return row[0]
 
     async def page(self, collection_id: UUID, limit: int, cursor: str | None) -> tuple[Sequence[Document], str | None]:
         """The documents of a collection, newest first."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Literal
 from uuid import UUID
 
 from msgspec import UNSET, UnsetType
@@ -16,8 +17,10 @@ class SpaceOut(Struct, frozen=True, kw_only=True):
     id: UUID
     name: str
     description: str
+    kind: str
+    """`shared`, `personal` or `organisation`."""
     role: str
-    """The caller's own role here."""
+    """The caller's own role here: the highest of their own and those of their groups."""
     created_at: datetime
     updated_at: datetime
 
@@ -27,6 +30,7 @@ class SpaceOut(Struct, frozen=True, kw_only=True):
             id=space.id,
             name=space.name,
             description=space.description,
+            kind=space.kind,
             role=role,
             created_at=space.created_at,
             updated_at=space.updated_at,
@@ -44,13 +48,22 @@ class SpaceUpdate(Input, frozen=True, kw_only=True):
 
 
 class MemberOut(Struct, frozen=True, kw_only=True):
+    """A person or a group that is in a space."""
+
     user_id: UUID | None
+    """None for a group."""
+    group_id: UUID | None
+    """None for a person."""
+    name: str
+    email: str | None
+    """None for a group."""
     role: str
 
     @classmethod
-    def of(cls, member: SpaceMember) -> MemberOut:
-        return cls(user_id=member.user_id, role=member.role)
+    def of(cls, member: SpaceMember, name: str, email: str | None) -> MemberOut:
+        return cls(user_id=member.user_id, group_id=member.group_id, name=name, email=email, role=member.role)
 
 
 class MemberPut(Input, frozen=True, kw_only=True):
-    role: SpaceRole
+    role: Literal["viewer", "editor", "admin"]
+    """`owner` is not given: everybody is that in their own personal space alone."""

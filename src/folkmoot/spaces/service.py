@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 from uuid import UUID
 
 from advanced_alchemy.repository import SQLAlchemyAsyncRepository
-from sqlalchemy import Select, delete, func, select
+from sqlalchemy import ColumnElement, CompoundSelect, String, delete, func, select, text, union_all
+from sqlalchemy.dialects.postgresql import ARRAY, insert
+from sqlalchemy.orm import aliased
 
-from folkmoot.identity.models import User
-from folkmoot.kit.access import Access, SpaceRole, space_access
-from folkmoot.kit.errors import Conflict, Forbidden, NotFound
+from folkmoot.kit.access import Access, Permission, SpaceKind, SpaceRole, highest, roles_with, space_access
+from folkmoot.kit.errors import Forbidden, NotFound
 from folkmoot.kit.paging import check_match, page
 from folkmoot.kit.structs import patch
 from folkmoot.kit.work import Work
+from folkmoot.people.models import GroupMember
 from folkmoot.spaces.models import Space, SpaceMember
 from folkmoot.spaces.schemas import SpaceCreate, SpaceUpdate
 
@@ -23,13 +25,41 @@ class _Spaces(SQLAlchemyAsyncRepository[Space]):
     model_type = Space
 
 
-def spaces_of(user_id: Any) -> Select[UUID]:
-    """The ids of the spaces that a person is in, as a sub-query; `user_id` may be a parameter yet to be bound."""
-    return select(SpaceMember.space_id).where(SpaceMember.user_id == user_id)
+def spaces_of(user_id: Any, roles: Collection[str] | None = None) -> CompoundSelect[UUID]:
+    """The ids of the spaces that a person is in by themself or through a group, as a sub-query.
+
+    `user_id` may be a parameter yet to be bound. With `roles`, only memberships with one of them count.
+    """
+    direct = select(SpaceMember.space_id).where(SpaceMember.user_id == user_id)
+    both = (direct, _through_groups(SpaceMember.space_id, user_id))
+    if roles is not None:
+        both = tuple(query.where(SpaceMember.role.in_(sorted(roles))) for query in both)
+    return union_all(*both)
+
+
+def roles_in(space_id: Any, user_id: Any) -> ColumnElement[Sequence[str]]:
+    """The roles that a person has in the space of an outer row, as one array for `SpaceService.check`.
+
+    Each branch is one look into an index, so it may stand in what every question asks.
+    """
+    direct = select(SpaceMember.role).where(SpaceMember.user_id == user_id)
+    both = (
+        query.where(SpaceMember.space_id == space_id).correlate_except(SpaceMember, GroupMember)
+        for query in (direct, _through_groups(SpaceMember.role, user_id))
+    )
+    return func.array(union_all(*both).scalar_subquery(), type_=ARRAY(String))
+
+
+def _through_groups(column: Any, user_id: Any) -> Any:
+    return (
+        select(column)
+        .join(GroupMember, GroupMember.group_id == SpaceMember.group_id)
+        .where(GroupMember.user_id == user_id)
+    )
 
 
 class SpaceService:
-    """Use cases around spaces."""
+    """Use cases around spaces. Who is in one: `members.py`."""
 
     def __init__(self, work: Work) -> None:
         self._work = work
@@ -42,21 +72,49 @@ class SpaceService:
         """
         row = (
             await self._work.session.execute(
-                select(Space, SpaceMember.role)
-                .join(SpaceMember, SpaceMember.space_id == Space.id)
-                .where(Space.id == space_id, SpaceMember.user_id == self._work.principal.user)
+                select(Space, roles_in(Space.id, self._work.principal.user)).where(Space.id == space_id)
             )
         ).first()
         if row is None:
             raise NotFound("there is no such space, or you are not in it")
-        role = SpaceRole(row[1])
-        if access not in space_access(row[0].kind, role):
-            raise Forbidden(f"you are {role.value} in this space, and this needs more: ask one of its admins")
-        return row[0], role
+        return row[0], self.check(row[0].kind, row[1], access, "space")
 
-    def mine(self) -> Select[UUID]:
-        """The ids of the spaces that the caller is in, as a sub-query."""
-        return spaces_of(self._work.principal.user)
+    def role(self, kind: str, roles: Iterable[str]) -> SpaceRole | None:
+        """The caller's role in a space of `kind`, from `roles_in`; None for somebody who is not in it.
+
+        Nobody is put into the organisation space: the permissions of this moment decide, so it cannot go stale.
+        """
+        if kind != SpaceKind.ORGANISATION:
+            return highest(roles)
+        has = self._work.principal.permissions
+        if Permission.COMMONS in has:
+            return SpaceRole.ADMIN
+        return SpaceRole.VIEWER if Permission.SPACES in has else None
+
+    def check(self, kind: str, roles: Iterable[str], access: Access, thing: str) -> SpaceRole:
+        """The caller's role, if it allows `access` to a `thing` in such a space; else `NotFound` or `Forbidden`."""
+        role = self.role(kind, roles)
+        granted = space_access(kind, role) if role else frozenset[Access]()
+        if role is None or Access.READ not in granted:
+            raise NotFound(f"there is no such {thing}, or you are not in its space")
+        if access not in granted:
+            raise Forbidden(_refusal(kind, role, access))
+        return role
+
+    def mine(self) -> CompoundSelect[UUID]:
+        """The ids of the spaces that the caller is in, as a sub-query.
+
+        With the organisation space for its admins alone: everybody else uses it, and is not told of each change.
+        """
+        own = spaces_of(self._work.principal.user)
+        if Permission.COMMONS not in self._work.principal.permissions:
+            return own
+        common = aliased(Space)
+        return union_all(*own.selects, select(common.id).where(common.kind == SpaceKind.ORGANISATION))
+
+    def drafting(self) -> CompoundSelect[UUID]:
+        """The ids of the caller's spaces where assistants that are not published are theirs to see."""
+        return spaces_of(self._work.principal.user, roles_with(Access.DRAFTS))
 
     async def page(self, limit: int, cursor: str | None) -> tuple[Sequence[Space], dict[UUID, SpaceRole], str | None]:
         """The caller's spaces, newest first, with the caller's role in each."""
@@ -64,14 +122,14 @@ class SpaceService:
             self._work.session, select(Space).where(Space.id.in_(self.mine())), by=Space.id, limit=limit, cursor=cursor
         )
         found = await self._work.session.execute(
-            select(SpaceMember.space_id, SpaceMember.role).where(
-                SpaceMember.user_id == self._work.principal.user, SpaceMember.space_id.in_([row.id for row in rows])
+            select(Space.id, Space.kind, roles_in(Space.id, self._work.principal.user)).where(
+                Space.id.in_([row.id for row in rows])
             )
         )
-        return rows, {space_id: SpaceRole(role) for space_id, role in found}, after
+        return rows, {space_id: self.check(kind, known, Access.READ, "space") for space_id, kind, known in found}, after
 
     async def create(self, data: SpaceCreate) -> Space:
-        """Open a space; the caller is its admin."""
+        """Open a shared space; the caller is its admin."""
         who = self._work.principal
         space = await self._spaces.add(Space(tenant_id=who.tenant, name=data.name, description=data.description))
         self._work.session.add(
@@ -79,6 +137,37 @@ class SpaceService:
         )
         self._work.record("space.created", "space", space.id, space_id=space.id, data={"name": space.name})
         return space
+
+    async def personal(self) -> tuple[Space, SpaceRole]:
+        """The caller's personal space, made on first use."""
+        user_id = self._work.principal.user
+        space = await self._only(Space.owner_id == user_id)
+        if space is None:
+            # Not named after its owner: that name may change, and must go when the account is erased.
+            made = await self._make_once(
+                {"name": "Personal", "kind": SpaceKind.PERSONAL, "owner_id": user_id}, index_elements=[Space.owner_id]
+            )
+            if made is not None:
+                self._work.session.add(
+                    SpaceMember(
+                        tenant_id=self._work.principal.tenant, space_id=made, user_id=user_id, role=SpaceRole.OWNER
+                    )
+                )
+            space = await self._only(Space.owner_id == user_id)
+        assert space is not None
+        return space, SpaceRole.OWNER
+
+    async def organisation(self) -> tuple[Space, SpaceRole]:
+        """The organisation space, made on first use."""
+        if await self._only(Space.kind == SpaceKind.ORGANISATION) is None:
+            await self._make_once(
+                {"name": "Organisation", "kind": SpaceKind.ORGANISATION},
+                index_elements=[Space.tenant_id],
+                index_where=text("kind = 'organisation'"),
+            )
+        space = await self._only(Space.kind == SpaceKind.ORGANISATION)
+        assert space is not None
+        return space, self.check(space.kind, (), Access.READ, "space")
 
     async def update(self, space_id: UUID, data: SpaceUpdate, if_match: str | None) -> tuple[Space, SpaceRole]:
         """Change name or description. Raises `Stale` if `if_match` is of an older revision."""
@@ -92,62 +181,48 @@ class SpaceService:
     async def delete(self, space_id: UUID) -> None:
         """Delete a space with all that lies in it. Its files are removed by the sweep."""
         space, _ = await self.get(space_id, Access.MANAGE)
-        self._work.record("space.deleted", "space", space.id, data={"name": space.name})
+        members = await self._work.session.execute(
+            select(SpaceMember.user_id, SpaceMember.group_id).where(SpaceMember.space_id == space.id)
+        )
+        rows = members.all()
+        self._work.record(
+            "space.deleted",
+            "space",
+            space.id,
+            space_id=space.id,
+            data={
+                "name": space.name,
+                # Who was in it is told; afterwards nothing else says who that was.
+                "users": [str(row.user_id) for row in rows if row.user_id],
+                "groups": [str(row.group_id) for row in rows if row.group_id],
+            },
+        )
         await self._work.session.execute(delete(Space).where(Space.id == space.id))
 
-    async def members(self, space_id: UUID) -> Sequence[SpaceMember]:
-        """Who is in a space, in the order of joining."""
-        await self.get(space_id, Access.READ)
-        query = select(SpaceMember).where(SpaceMember.space_id == space_id).order_by(SpaceMember.id)
-        return (await self._work.session.scalars(query)).all()
+    async def _only(self, condition: ColumnElement[bool]) -> Space | None:
+        return await self._work.session.scalar(select(Space).where(condition))
 
-    async def put_member(self, space_id: UUID, user_id: UUID, role: SpaceRole) -> SpaceMember:
-        """Let somebody in, or change their role. Raises `Conflict` rather than leave a space without admin."""
-        await self.get(space_id, Access.MANAGE)
-        if await self._work.session.get(User, user_id) is None:
-            raise NotFound("there is no such person in this organisation")
-        member = await self._find(space_id, user_id)
-        if member is None:
-            member = SpaceMember(tenant_id=self._work.principal.tenant, space_id=space_id, user_id=user_id, role=role)
-            self._work.session.add(member)
-            await self._work.session.flush()
-        elif member.role != role:
-            if member.role == SpaceRole.ADMIN:
-                await self._another_admin(space_id, user_id)
-            member.role = role
-        self._work.record(
-            "space.member_put", "space", space_id, space_id=space_id, data={"user_id": str(user_id), "role": role}
+    async def _make_once(self, values: dict[str, Any], **index: Any) -> UUID | None:
+        """The id of a new space, or None if somebody else made it at the same moment."""
+        values["tenant_id"] = self._work.principal.tenant
+        made = await self._work.session.scalar(
+            insert(Space).values(values).on_conflict_do_nothing(**index).returning(Space.id)
         )
-        return member
+        if made is not None:
+            data = {"name": values["name"], "kind": values["kind"]}
+            self._work.record("space.created", "space", made, space_id=made, data=data)
+        return made
 
-    async def remove_member(self, space_id: UUID, user_id: UUID) -> None:
-        """Take somebody out; anybody may leave by themself. Raises `Conflict` for the last admin."""
-        own = user_id == self._work.principal.user
-        await self.get(space_id, Access.READ if own else Access.MANAGE)
-        member = await self._find(space_id, user_id)
-        if member is None:
-            raise NotFound("this person is not in the space")
-        if member.role == SpaceRole.ADMIN:
-            await self._another_admin(space_id, user_id)
-        await self._work.session.delete(member)
-        self._work.record("space.member_removed", "space", space_id, space_id=space_id, data={"user_id": str(user_id)})
 
-    async def _find(self, space_id: UUID, user_id: UUID) -> SpaceMember | None:
-        return await self._work.session.scalar(
-            select(SpaceMember).where(SpaceMember.space_id == space_id, SpaceMember.user_id == user_id)
+def _refusal(kind: str, role: SpaceRole, access: Access) -> str:
+    if kind == SpaceKind.PERSONAL:
+        return (
+            "this is a personal space, which is not renamed, shared or deleted, and nothing in it is published: "
+            "open a shared space for that"
         )
-
-    async def _another_admin(self, space_id: UUID, user_id: UUID) -> None:
-        # Locks the space, so that two admins cannot remove each other at the same moment.
-        await self._work.session.execute(select(Space.id).where(Space.id == space_id).with_for_update())
-        others = await self._work.session.scalar(
-            select(func.count())
-            .select_from(SpaceMember)
-            .where(
-                SpaceMember.space_id == space_id,
-                SpaceMember.role == SpaceRole.ADMIN,
-                SpaceMember.user_id != user_id,
-            )
+    if kind == SpaceKind.ORGANISATION:
+        return (
+            f"you are {role.value} in the organisation space, and {access.value!r} is not for you there: "
+            f"its admins are the people with the permission {Permission.COMMONS.value!r}"
         )
-        if not others:
-            raise Conflict("this is the last admin of the space: make somebody else admin first", code="last-admin")
+    return f"you are {role.value} in this space, and this needs more: ask one of its admins"

@@ -1,37 +1,43 @@
-"""Whether a web page of some origin may call us at all, before we know for whom."""
+"""Web origins as browsers write them in the `Origin` header (RFC 6454, 6.2), and nothing else."""
 
 from __future__ import annotations
 
-import time
+import re
+from ipaddress import IPv6Address
 
-from sqlalchemy import select
+LOOPBACK = {"localhost", "127.0.0.1", "[::1]"}
+"""Where a page may come over plain HTTP: it never leaves the machine (W3C Secure Contexts, 3.1)."""
+_LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
+_ORIGIN = re.compile(
+    rf"(?P<scheme>https?)://(?P<host>{_LABEL}(?:\.{_LABEL})*|\[[0-9a-f:.]+\])(?::(?P<port>[0-9]{{1,5}}))?"
+)
+_PORTS = {"https": 443, "http": 80}
 
-from folkmoot.kit.access import Principal
-from folkmoot.kit.work import Sessions, begin
-from folkmoot.tenants.models import AllowedOrigin
 
-KEEP_SECONDS = 15.0
-MOST = 1_000
+def clean_origin(value: str) -> str:
+    """`value` as a browser sends it: lower case, without the port that goes without saying.
 
-
-class Origins:
-    """Remembers its answers for some seconds. Lives as long as the process."""
-
-    def __init__(self, sessions: Sessions) -> None:
-        self._sessions = sessions
-        self._known: dict[str, tuple[bool, float]] = {}
-
-    async def may_call(self, origin: str) -> bool:
-        """Whether any organisation allows `origin`. Which one is asked again once the caller is known."""
-        now = time.monotonic()
-        allowed, until = self._known.get(origin, (False, 0.0))
-        if until > now:
-            return allowed
-        if len(origin) > 300 or origin == "null":
-            return False
-        async with begin(self._sessions, Principal.stranger(origin)) as work:
-            row = await work.session.scalar(select(AllowedOrigin.id).where(AllowedOrigin.origin == origin).limit(1))
-        if len(self._known) >= MOST:
-            self._known.clear()
-        self._known[origin] = (row is not None, now + KEEP_SECONDS)
-        return row is not None
+    Raises `ValueError` with a sentence for what is no origin of a page that one can trust: another scheme, a
+    path, a wildcard, `null`.
+    """
+    text = value.strip().lower()
+    if text == "null":
+        raise ValueError("`null` is what any sandboxed page sends: name the page's own origin")
+    if "*" in text:
+        raise ValueError(f"{value!r} has a wildcard: name each origin")
+    if not text.isascii():
+        raise ValueError(f"{value!r} has letters that browsers send in another form: write its host as xn--…")
+    found = _ORIGIN.fullmatch(text)
+    if found is None or len(found["host"]) > 253:
+        raise ValueError(f"{value!r} is not an origin: give scheme and host alone, as https://intranet.example")
+    scheme, host, port = found["scheme"], found["host"], int(found["port"] or _PORTS[found["scheme"]])
+    if scheme == "http" and host not in LOOPBACK:
+        raise ValueError(f"{value!r} is not https: whoever is on the way could change such a page")
+    if not 1 <= port <= 65535:
+        raise ValueError(f"{value!r} has the port {port}: there are 65535")
+    if host.startswith("["):
+        try:
+            host = f"[{IPv6Address(host[1:-1]).compressed}]"
+        except ValueError:
+            raise ValueError(f"{value!r} has no IPv6 address between its brackets") from None
+    return f"{scheme}://{host}" if port == _PORTS[scheme] else f"{scheme}://{host}:{port}"

@@ -1,12 +1,93 @@
-"""What a tenant looks like from outside."""
+"""What a tenant looks like from outside, and what its own administrators settle."""
 
 from __future__ import annotations
 
+from datetime import datetime
+from typing import Annotated, Any
 from uuid import UUID
 
-from folkmoot.kit.structs import Struct
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from folkmoot.kit.structs import Input, Name, Struct
+from folkmoot.tenants.models import Tenant
+
+MOST_ORIGINS = 50
+Origin = Annotated[str, Meta(max_length=300, examples=["https://intranet.municipality.example"])]
+Origins = Annotated[list[Origin], Meta(max_length=MOST_ORIGINS)]
 
 
 class TenantOut(Struct, frozen=True, kw_only=True):
     id: UUID
     name: str
+
+
+class TenantSettings(Struct, frozen=True, kw_only=True):
+    """What is stored in `Tenant.settings`; what is not there has its default."""
+
+    allowed_origins: list[str] = []
+    """Web origins that may call the API from a browser, as browsers send them."""
+    password_login: bool = True
+    """Whether people may sign in with a password of ours, beside the organisation's login methods."""
+    require_second_factor: bool = False
+    """Whether a password alone is not enough."""
+
+    @classmethod
+    def of(cls, stored: dict[str, Any]) -> TenantSettings:
+        return msgspec.convert(stored, cls)
+
+
+class SettingsUpdate(Input, frozen=True, kw_only=True):
+    allowed_origins: Origins | UnsetType = UNSET
+    password_login: bool | UnsetType = UNSET
+    require_second_factor: bool | UnsetType = UNSET
+
+
+class OrganisationUpdate(Input, frozen=True, kw_only=True):
+    name: Name | UnsetType = UNSET
+    settings: SettingsUpdate | UnsetType = UNSET
+    """Fields that are absent stay as they are."""
+
+
+class Quotas(Struct, frozen=True, kw_only=True):
+    """Limits that the installation sets; null: no limit of its own."""
+
+    max_users: int | None
+    """People who are invited, active or inactive."""
+    max_storage_bytes: int | None
+    """Bytes of uploaded files."""
+    requests_per_minute: int | None
+    """Requests of all people and keys together."""
+
+
+class Usage(Struct, frozen=True, kw_only=True):
+    users: int
+    """People who are invited, active or inactive."""
+    storage_bytes: int
+    """Bytes of uploaded files."""
+
+
+class OrganisationOut(Struct, frozen=True, kw_only=True):
+    id: UUID
+    name: str
+    settings: TenantSettings
+    quotas: Quotas
+    usage: Usage
+    created_at: datetime
+    updated_at: datetime
+
+    @classmethod
+    def of(cls, tenant: Tenant, usage: Usage) -> OrganisationOut:
+        return cls(
+            id=tenant.id,
+            name=tenant.name,
+            settings=TenantSettings.of(tenant.settings),
+            quotas=Quotas(
+                max_users=tenant.max_users,
+                max_storage_bytes=tenant.max_storage_bytes,
+                requests_per_minute=tenant.requests_per_minute,
+            ),
+            usage=usage,
+            created_at=tenant.created_at,
+            updated_at=tenant.updated_at,
+        )

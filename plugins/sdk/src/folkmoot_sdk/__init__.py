@@ -16,11 +16,11 @@ from folkmoot_sdk.auth import (
     AuthBackendSpec,
     AuthConnection,
     CredentialBackend,
-    ExternalIdentity,
-    RedirectBackend,
     EndsSession,
+    ExternalIdentity,
     HearsLogout,
     LogoutNotice,
+    RedirectBackend,
     RedirectStart,
 )
 from folkmoot_sdk.chat import (

@@ -1,0 +1,107 @@
+"""People who administer the installation, and organisations with a row in every table."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from uuid import UUID, uuid4
+
+import pytest
+from sqlalchemy import text
+
+from folkmoot.platform.admins import PlatformAdminService
+from folkmoot.platform.schemas import PlatformAdminGrant
+from folkmoot.platform.service import Actor
+from folkmoot.tenants.models import PLATFORM
+from tests.support.people import PASSWORD
+
+EVERY_TABLE = """
+INSERT INTO chunk_vectors (id, tenant_id, chunk_id, collection_id, model_id, embedding)
+    SELECT gen_random_uuid(), tenant_id, id, collection_id, :model, '[1,0]'::halfvec FROM chunks WHERE tenant_id = :t;
+INSERT INTO groups (id, tenant_id, name) VALUES (:a, :t, 'Clerks');
+INSERT INTO group_members (id, tenant_id, group_id, user_id) VALUES (gen_random_uuid(), :t, :a, :user);
+INSERT INTO roles (id, tenant_id, name, permissions) VALUES (:b, :t, 'Reader', '{audit}');
+INSERT INTO role_grants (id, tenant_id, role_id, user_id) VALUES (gen_random_uuid(), :t, :b, :user);
+INSERT INTO api_keys (id, tenant_id, user_id, name, kind, secret_hash, hint, scopes, addresses, origins)
+    VALUES (:c, :t, :user, 'Script', 'user', gen_random_uuid()::text, 'abcd', '{read}', '{}', '{}');
+INSERT INTO key_addresses (id, tenant_id, key_id, ip) VALUES (gen_random_uuid(), :t, :c, '192.0.2.7');
+INSERT INTO login_methods (id, tenant_id, kind, name, config, enabled, provisioning)
+    VALUES (:d, :t, 'oidc', 'Our own', '\\x00', true, '{}');
+INSERT INTO external_accounts (id, tenant_id, user_id, login_method_id, issuer, subject, email, last_used_at)
+    VALUES (gen_random_uuid(), :t, :user, :d, 'https://id.example', 'ada', 'ada@people.example', now());
+INSERT INTO links (id, tenant_id, user_id, purpose, expires_at) VALUES (gen_random_uuid(), :t, :user, 'reset', now());
+INSERT INTO allowed_origins (id, tenant_id, origin) VALUES (gen_random_uuid(), :t, 'https://intranet.example');
+INSERT INTO platform_admins (id, tenant_id, user_id, granted_by) VALUES (gen_random_uuid(), :t, :user, 'a test');
+INSERT INTO audit_seals (id, tenant_id, position, event_id, mac)
+    SELECT gen_random_uuid(), :t, -1, id, '\\x00' FROM events WHERE tenant_id = :t
+    AND id NOT IN (SELECT event_id FROM audit_seals) LIMIT 1 ON CONFLICT DO NOTHING;
+INSERT INTO audit_checkpoints (id, tenant_id, number, position, xid, seq, link, key_id, signature)
+    VALUES (gen_random_uuid(), :t, -1, 1, 1, 1, '\\x00', 'a', '\\x00');
+INSERT INTO audit_reasons (id, tenant_id, user_id, reason, expires_at)
+    VALUES (gen_random_uuid(), :t, :user, 'a complaint', now())
+"""
+
+
+@pytest.fixture
+async def admin(tenancy, app):
+    """A client signed in as somebody who administers the installation."""
+    person = await tenancy.owner()
+    granted = PlatformAdminGrant(tenant_id=person.tenant_id, user_id=person.user.id)
+    await PlatformAdminService(app, Actor.command("tester")).grant(granted)
+    return person
+
+
+@pytest.fixture
+def furnish(tenancy, superuser):
+    """Makes a tenant with a row in every table, and files."""
+
+    async def make():
+        owner = await tenancy.owner()
+        space = await owner.space()
+        collection = await owner.collection(space)
+        await owner.knows(collection, ("rules.txt", b"A fence may be 1.2 metres high. " * 40))
+        assistant = await owner.assistant(space, collection)
+        conversation = await owner.conversation(assistant)
+        answer = await owner.ask(conversation, "How high may a fence be?")
+        model = (await owner.get("/models")).json()["items"][0]["id"]
+        values = {"t": owner.tenant_id, "user": owner.user.id, "model": model}
+        values |= {letter: uuid4() for letter in "abcd"}
+        async with superuser.begin() as connection:
+            for statement in EVERY_TABLE.split(";\n"):
+                used = {name: value for name, value in values.items() if f":{name}" in statement.replace("::", "")}
+                await connection.execute(text(statement), used)
+        return SimpleNamespace(owner=owner, tenant_id=owner.tenant_id, name=owner.tenant_name, answer_id=answer["id"])
+
+    return make
+
+
+@pytest.fixture
+def events(superuser):
+    """The events about one object in a log, oldest first: `await events(tenant_id)`, `await events(PLATFORM, id)`."""
+
+    async def read(log: UUID = PLATFORM, object_id: UUID | str | None = None):
+        query = "SELECT * FROM events WHERE tenant_id = :log"
+        values: dict = {"log": log}
+        if object_id is not None:
+            query += " AND object_id = :id"
+            values["id"] = UUID(str(object_id))
+        async with superuser.connect() as connection:
+            return (await connection.execute(text(f"{query} ORDER BY seq"), values)).all()
+
+    return read
+
+
+@pytest.fixture
+def sign_in(stranger):
+    async def attempt(person, password: str = PASSWORD):
+        body = {"email": person.user.email, "password": password, "tenant": person.tenant_name}
+        return await stranger.post("/api/v1/auth/login", json=body)
+
+    return attempt
+
+
+@pytest.fixture
+async def alone(admin, superuser):
+    """`admin`, when nobody else administers the installation."""
+    async with superuser.begin() as connection:
+        await connection.execute(text("DELETE FROM platform_admins WHERE user_id <> :me"), {"me": admin.user.id})
+    return admin
