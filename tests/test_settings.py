@@ -37,7 +37,7 @@ def test_a_wrong_value_names_its_variable(name, value):
 def test_a_secret_may_lie_in_a_file(tmp_path):
     (tmp_path / "key").write_text(KEY + "\n")
     read = Settings.from_environment({"FOLKMOOT_SECRET_KEY_FILE": str(tmp_path / "key")})
-    assert read.master_keys() == [b"k" * 32]
+    assert read.master_keys() == [hashlib.sha256(b"a key").digest()]
 
 
 @pytest.mark.parametrize("keys", [(), ("x",), (base64.b64encode(b"short").decode(),), (KEY, "")])
@@ -60,3 +60,27 @@ def test_nothing_secret_is_shown():
     assert all("hunter2" not in "".join(row) for row in described())
     with pytest.raises(FrozenInstanceError):
         made.port = 1
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        b"k" * 32,
+        bytes(32),
+        bytes(range(32)),
+        b"0123456789abcdef0123456789abcdef",
+        b"change me please, change me now!",
+        b"\x00\xff" * 16,
+        hashlib.sha256(b"x").digest()[:4] * 8,
+    ],
+)
+def test_a_key_that_can_be_guessed_is_refused_at_start(key):
+    settings = Settings(secret_key=(base64.b64encode(key).decode(),))
+    with pytest.raises(SettingsError, match="openssl rand"):
+        settings.master_keys()
+
+
+def test_random_keys_are_not_taken_for_guessable_ones():
+    for number in range(2_000):
+        key = hashlib.sha256(number.to_bytes(4, "big")).digest()
+        assert Settings(secret_key=(base64.b64encode(key).decode(),)).master_keys() == [key]

@@ -478,6 +478,8 @@ def upgrade() -> None:
     op.create_check_constraint(
         op.f("ck_space_members_one_member"), "space_members", "(user_id IS NULL) <> (group_id IS NULL)"
     )
+    # Who signs in names the organisation in any case.
+    op.create_index("uq_tenants_lower_name", "tenants", [sa.text("lower(name)")], unique=True)
     for table in TABLES:
         secure(table)
     for table, rule in LOOKUPS.items():
@@ -487,6 +489,10 @@ def upgrade() -> None:
     op.execute("ALTER TABLE deletion_certificates FORCE ROW LEVEL SECURITY")
     op.execute(
         f"CREATE POLICY deletion_certificates_platform ON deletion_certificates USING ({PLATFORM}) WITH CHECK ({PLATFORM})"
+    )
+    op.execute(
+        "CREATE POLICY deletion_certificates_signed ON deletion_certificates AS RESTRICTIVE FOR UPDATE"
+        f" USING ({PLATFORM} AND signature IS NULL) WITH CHECK ({PLATFORM})"
     )
     op.execute(f"GRANT SELECT, INSERT, UPDATE ON deletion_certificates TO {RUNTIME}")
     op.execute("SELECT set_config('folkmoot.platform', 'on', true)")

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from folkmoot.commands.audit import audit
 from folkmoot.commands.people import user
 from folkmoot.commands.platform import platform
 from folkmoot.commands.reach import DATA, settings_of
@@ -200,5 +201,5 @@ def openapi() -> None:
     click.echo(msgspec.json.format(msgspec.json.encode(document, order="deterministic"), indent=1).decode())
 
 
-for group in (tenant, user, platform):
+for group in (tenant, user, platform, audit):
     main.add_command(group)

@@ -22,7 +22,7 @@ from sqlalchemy.exc import DBAPIError
 from folkmoot.ai.routes import ModelController
 from folkmoot.assemble import assemble
 from folkmoot.assistants.routes import AssistantController
-from folkmoot.audit.routes import AuditController
+from folkmoot.audit.routes import AuditController, PlatformAuditController
 from folkmoot.conversations.routes import ConversationController, MessageController
 from folkmoot.federation.routes import AccountController, ExternalSignInController, LoginMethodController
 from folkmoot.feed.routes import FeedController
@@ -72,6 +72,7 @@ DOMAINS = (
     AuditController,
     PluginController,
     PlatformController,
+    PlatformAuditController,
 )
 DESCRIPTION = """\
 Ask your own documents, get cited answers. Errors are `application/problem+json` (RFC 9457) with a stable \

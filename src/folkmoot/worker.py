@@ -124,8 +124,9 @@ async def sweep(app: App) -> None:
         return
     async with app.begin(Principal.platform()) as work:
         tenants = await TenantService(work).every_id()
+    finds = tuple(SWEEPS)
     for tenant_id in tenants:
-        for find in SWEEPS:
+        for find in finds:
             await find(app, tenant_id)
     await app.storage.sweep()
 

@@ -2,6 +2,9 @@
 
 import asyncio
 import base64
+import re
+import subprocess
+import sys
 from dataclasses import replace
 from uuid import UUID
 
@@ -19,6 +22,7 @@ from folkmoot.kit.access import Principal
 from folkmoot.kit.crypto import Keyring
 from folkmoot.kit.events import Event
 from folkmoot.tenants.models import PLATFORM
+from tests.docs.blocks import ROOT
 
 BEGUN = text("SELECT pg_current_xact_id()")
 """From here on, the transaction has its number."""
@@ -286,3 +290,30 @@ async def test_a_log_that_redis_forgot_still_verifies_and_says_so(app, log):
     async with asyncio.timeout(20):
         while not (await log.verify()).remembered:  # noqa: ASYNC110 - the worker's sweep may be the one that sealed
             await asyncio.sleep(0.05)
+
+
+async def test_the_recipe_for_auditors_gives_the_links_of_the_checkpoints(log):
+    """What the guide prints is run as it stands, without a line of ours."""
+    page = (ROOT / "docs" / "guides" / "read-the-log.md").read_text(encoding="utf-8")
+    (query,) = re.findall(r"```sql\nCOPY \((.*?)\) TO STDOUT\n```", page, re.DOTALL)
+    (program,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    parts = []
+
+    async def keep(part):
+        parts.append(part)
+
+    async with log.hand() as connection:
+        await connection.copy_from_query(query.replace("…", str(log.tenant_id)), output=keep)
+        marks = await connection.fetch(
+            "SELECT position, link FROM audit_checkpoints WHERE tenant_id = $1", log.tenant_id
+        )
+    done = await asyncio.to_thread(
+        subprocess.run,
+        [sys.executable, "-c", program, str(log.tenant_id)],
+        input=b"".join(parts),
+        capture_output=True,
+        check=True,
+    )
+    links = dict(line.split() for line in done.stdout.decode().splitlines())
+    assert len(marks) >= 4
+    assert all(links[str(mark["position"])] == mark["link"].hex() for mark in marks)

@@ -1,8 +1,19 @@
 """Every way to tamper with a log that somebody who owns the database has, found and named."""
 
+import pytest
+
 from folkmoot.audit.chain import ROW, Keys, follow, genesis, seal_of
 from folkmoot.audit.reading import copy_out
 from folkmoot.kit.access import Principal
+
+
+@pytest.fixture(autouse=True, params=["at once", "bit by bit"])
+def stretches(request, monkeypatch):
+    """What is found must not depend on how much is read at a time."""
+    if request.param == "bit by bit":
+        monkeypatch.setattr("folkmoot.audit.verify.SPAN", 6)
+        monkeypatch.setattr("folkmoot.audit.verify.STEP", 4)
+        monkeypatch.setattr("folkmoot.audit.verify.CHECKPOINTS", 2)
 
 
 async def middle(log):

@@ -8,6 +8,9 @@ from sqlalchemy import text
 
 from folkmoot.identity.models import PlatformAdmin, User
 from folkmoot.kit.access import GRANTABLE, ROLES, Principal
+from folkmoot.kit.errors import Conflict
+from folkmoot.people.schemas import PersonUpdate
+from folkmoot.people.service import PeopleService
 from tests.support.people import PASSWORD
 
 
@@ -100,8 +103,8 @@ async def test_an_invitation_puts_into_groups_and_gives_roles(owner):
 
 @pytest.mark.parametrize(
     "email",
-    ["no-at-sign", "two@at@signs", "a,b@example.org", '"x"@example.org', "<a@example.org>", "a b@example.org", "@x", "x@",
-     "a@example.org\r\nBcc: c@example.org", "a\u200b@example.org", "a\u2028b@example.org", "x" * 250 + "@a.se"],
+    ["no-at-sign", "two@at@signs", "a,b@example.org", '"x"@example.org', "<a@example.org>", "a b@example.org", "@x",
+     "x@", "a@example.org\r\nBcc: c@example.org", "a\u200b@example.org", "a\u2028b@example.org", "x" * 250 + "@a.se"],
 )  # fmt: skip
 async def test_what_is_no_address_is_not_invited(owner, email, count):
     before = await count("users")
@@ -405,25 +408,53 @@ async def test_the_last_owner_stays(owner, tenancy, change):
 
 
 @pytest.mark.parametrize("change", [{"role": "user"}, {"state": "inactive"}, None])
-async def test_two_owners_who_remove_each_other_at_once_leave_one(owner, tenancy, change, count):
-    other = await tenancy.colleague(owner, role="owner")
-
+async def test_two_owners_who_remove_each_other_at_once_leave_one(tenancy, change, count):
     async def remove(actor, target):
         path = f"/users/{target.user.id}"
         return await (actor.patch(path, json=change) if change else actor.delete(path))
 
     for _ in range(3):
+        owner = await tenancy.owner()
+        other = await tenancy.colleague(owner, role="owner")
         answers = await asyncio.gather(remove(owner, other), remove(other, owner))
         assert await count("users", f"tenant_id = '{owner.tenant_id}' AND role = 'owner' AND state = 'active'") == 1
         statuses = sorted(answer.status_code for answer in answers)
         assert statuses[0] < 300 <= statuses[1] < 500, [answer.text for answer in answers]
         refused = next(answer for answer in answers if answer.status_code >= 300)
-        # Whoever came after the other's commit was no owner any more when they asked.
+        # Whoever asked after the other's commit was no owner any more when they came to the door.
         assert refused.json()["code"] in ("last-owner", "forbidden", "session-ended", "account-inactive")
-        tenant_owner = owner
-        owner, other = await tenancy.owner(), None
-        other = await tenancy.colleague(owner, role="owner")
-        assert tenant_owner is not owner
+
+
+async def test_who_waits_for_the_other_owners_change_is_told_of_the_last_owner(owner, tenancy, app):
+    other = await tenancy.colleague(owner, role="owner")
+    demotion = PersonUpdate(role="user")
+
+    def acting(person):
+        return Principal(owner.tenant_id, person.user.id, "user", ROLES["owner"])
+
+    async def second():
+        async with app.begin(acting(other)) as work:
+            await PeopleService(work, app).update(owner.user.id, demotion, None)
+
+    async with app.begin(acting(owner)) as work:
+        await PeopleService(work, app).update(other.user.id, demotion, None)
+        waiting = asyncio.create_task(second())
+        async with asyncio.timeout(20):
+            while not await waits_for_a_lock(app):  # noqa: ASYNC110 - the lock lies in a database
+                await asyncio.sleep(0.01)
+    with pytest.raises(Conflict) as refused:
+        await waiting
+    assert refused.value.code == "last-owner"
+
+
+async def waits_for_a_lock(app):
+    async with app.begin(Principal()) as work:
+        return await work.session.scalar(
+            text(
+                "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND pid IN"
+                " (SELECT pid FROM pg_stat_activity WHERE datname = current_database()))"
+            )
+        )
 
 
 # Leaving

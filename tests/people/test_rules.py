@@ -11,7 +11,7 @@ from folkmoot.people.roles import meanings
 from folkmoot.people.rules import may_add, may_give, may_touch, not_oneself
 from folkmoot.people.schemas import GrantablePermission, Predefined
 
-WEIGHTY = sorted(GRANTABLE - ROLES["user"]) + [Permission.PLATFORM]
+WEIGHTY = [*sorted(GRANTABLE - ROLES["user"]), Permission.PLATFORM]
 SETS = [frozenset(some) for size in range(len(WEIGHTY) + 1) for some in combinations(WEIGHTY, size)]
 """Every set of the permissions that a plain user lacks."""
 

@@ -11,10 +11,12 @@ import msgspec
 import pytest
 from folkmoot_sdk import (
     AuthBackendSpec,
+    AuthError,
     BackendUnavailable,
     ExternalIdentity,
     InvalidCredentials,
     LoginExpired,
+    LogoutNotice,
     PluginContext,
     RedirectStart,
     Secret,
@@ -72,7 +74,25 @@ class Away:
             raise InvalidCredentials("the identity provider let nobody in")
         if parameters["code"] != kept["nonce"] and "elsewhere" not in BREAKS:
             raise LoginExpired("this sign-in was started in another browser")
-        return ExternalIdentity("https://id.example", "42", "ada@example.org")
+        groups = ["clerks"] if "groups" in BREAKS else ("clerks",)
+        session = "" if "session" in BREAKS else "sid-1"
+        return ExternalIdentity(
+            "https://id.example", "42", "ada@example.org", True, groups=groups, session=session, logout_hint="hint"
+        )
+
+    async def end_session_url(self, return_to: str, logout_hint: str | None) -> str | None:
+        if "leads" in BREAKS:
+            return "javascript:alert(1)"
+        shown = self.config.client_secret.reveal() if "tells-there" in BREAKS else logout_hint
+        return f"https://id.example/logout?hint={shown}" if logout_hint else None
+
+    async def read_logout(self, token: str) -> LogoutNotice:
+        if not token.startswith("genuine-") and "believes" not in BREAKS:
+            raise AuthError("the provider did not make this token")
+        token_id = "always-the-same" if "replay" in BREAKS else token
+        subject = "43" if "another" in BREAKS else "42"
+        issuer = "https://other.example" if "issuer" in BREAKS else "https://id.example"
+        return LogoutNotice(issuer, None if "nobody" in BREAKS else subject, None, token_id)
 
 
 @asynccontextmanager
@@ -104,6 +124,14 @@ class TestAway(Both):
     def come_back(self, start: RedirectStart) -> Mapping[str, str]:
         return {"code": start.kept["nonce"], "state": start.state}
 
+    def logout_token(self, identity: ExternalIdentity) -> str:
+        return f"genuine-{secrets.token_hex(8)}"
+
+
+class TestAwayThatTellsOfNoSignOut(TestAway):
+    def logout_token(self, identity: ExternalIdentity) -> None:
+        return None
+
 
 def broken(conformance: AuthConformance) -> list[str]:
     failed: list[str] = []
@@ -125,6 +153,15 @@ def broken(conformance: AuthConformance) -> list[str]:
         (TestAway, "state", "test_every_sign_in_has_a_state_of_its_own_and_shows_no_secret"),
         (TestAway, "url", "test_every_sign_in_has_a_state_of_its_own_and_shows_no_secret"),
         (TestAway, "elsewhere", "test_what_was_started_elsewhere_does_not_end_here"),
+        (TestAway, "groups", "test_a_sign_in_that_came_back_gives_a_person"),
+        (TestAway, "session", "test_a_sign_in_that_came_back_gives_a_person"),
+        (TestAway, "leads", "test_signing_out_there_leads_to_a_web_address_and_shows_no_secret"),
+        (TestAway, "tells-there", "test_signing_out_there_leads_to_a_web_address_and_shows_no_secret"),
+        (TestAway, "believes", "test_a_sign_out_that_the_provider_did_not_tell_of_is_an_auth_error"),
+        (TestAway, "replay", "test_a_sign_out_that_the_provider_told_of_names_whose_it_was"),
+        (TestAway, "another", "test_a_sign_out_that_the_provider_told_of_names_whose_it_was"),
+        (TestAway, "issuer", "test_a_sign_out_that_the_provider_told_of_names_whose_it_was"),
+        (TestAway, "nobody", "test_a_sign_out_that_the_provider_told_of_names_whose_it_was"),
     ],
 )
 def test_a_broken_promise_fails_its_own_test_and_no_other(kit, fault, promise):

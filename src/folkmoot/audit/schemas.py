@@ -52,7 +52,7 @@ class EventOut(Struct, frozen=True, kw_only=True):
     """As it is today; null for nobody, and for somebody whose personal data were removed."""
     actor_email: str | None
     key_id: UUID | None
-    action: str
+    action: Annotated[str, Meta(examples=["session.started"])]
     object_type: str
     object_id: UUID | None
     space_id: UUID | None

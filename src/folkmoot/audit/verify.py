@@ -26,7 +26,10 @@ from folkmoot.kit.app import App
 from folkmoot.tenants.models import PLATFORM, Certificate
 from folkmoot.tenants.service import TenantService
 
-SPAN = 10_000
+SPAN = 40_000
+"""Positions that are compared with the events in one go."""
+STEP = 10_000
+"""Of these, how many are held in memory at once, twice."""
 CHECKPOINTS = 1_000
 MOST_FAULTS = 20
 
@@ -189,21 +192,33 @@ class _Verification:
         return None
 
     async def _rows(self, end: int, marks: Sequence[Mark]) -> None:
-        """Walk along the seals up to position `end`."""
-        while self._walker.position < end:
-            start, stop = self._walker.position, min(self._walker.position + 2 * SPAN, end)
-            async with self._app.begin(Principal.system(self._tenant_id)) as work:
-                lines = await copy_out(
-                    work,
-                    f"SELECT s.position, encode(s.mac, 'hex'), s.event_id, {ROW} FROM audit_seals s"
-                    " LEFT JOIN events e ON e.id = s.event_id AND e.tenant_id = s.tenant_id"
-                    f" WHERE s.tenant_id = '{self._tenant_id}' AND s.position > {start} AND s.position <= {stop}"
-                    " ORDER BY s.position",
-                )
-            here = [mark for mark in marks if start < mark.position <= stop]
-            await asyncio.to_thread(self._walker.along, lines, stop, here)
-            if self._progress is not None:
-                self._progress(self._walker.position, self._top)
+        """Walk along the seals up to position `end`; PostgreSQL gets the next rows ready meanwhile."""
+        starts = range(self._walker.position, end, STEP)
+        ahead = [asyncio.create_task(self._fetched(start, min(start + STEP, end))) for start in starts[:1]]
+        try:
+            for start in starts:
+                stop = min(start + STEP, end)
+                lines = await ahead.pop()
+                if stop < end:
+                    ahead.append(asyncio.create_task(self._fetched(stop, min(stop + STEP, end))))
+                here = [mark for mark in marks if start < mark.position <= stop]
+                await asyncio.to_thread(self._walker.along, lines, stop, here)
+                if self._progress is not None:
+                    self._progress(self._walker.position, self._top)
+        finally:
+            for task in ahead:
+                task.cancel()
+
+    async def _fetched(self, start: int, stop: int) -> list[bytes]:
+        """Seals after position `start`, up to `stop`, each with the row of its event."""
+        async with self._app.begin(Principal.system(self._tenant_id)) as work:
+            return await copy_out(
+                work,
+                f"SELECT s.position, encode(s.mac, 'hex'), s.event_id, {ROW} FROM audit_seals s"
+                " LEFT JOIN events e ON e.id = s.event_id AND e.tenant_id = s.tenant_id"
+                f" WHERE s.tenant_id = '{self._tenant_id}' AND s.position > {start} AND s.position <= {stop}"
+                " ORDER BY s.position",
+            )
 
     async def _inserted(
         self, before: tuple[int, int, int], after: tuple[int, int, int], faults: Sequence[Fault]

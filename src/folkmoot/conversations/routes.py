@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from dataclasses import dataclass
 from typing import Annotated, Any, cast, get_args
 from uuid import UUID
 
@@ -57,6 +58,7 @@ OPEN_TO_KEYS = needs(Permission.SPACES, scope=Scope.CHAT, assistant_key=True)
 """The key of an assistant lists and deletes nothing: pages that hold it show it to everybody who visits them."""
 
 
+@dataclass
 class AskOperation(Operation):
     """Asking answers in two forms, by the `Accept` header; Litestar knows the JSON one from the annotation."""
 

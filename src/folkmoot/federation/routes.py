@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 from uuid import UUID
 
 from litestar import Controller, Request, Response, delete, get, patch, post
 from litestar.datastructures import Cookie
 from litestar.di import NamedDependency
-from litestar.enums import RequestEncodingType
+from litestar.enums import MediaType, RequestEncodingType
 from litestar.exceptions import HTTPException, ValidationException
 from litestar.params import Body, FromPath, JSONBody, QueryParameter
 
@@ -167,6 +167,7 @@ class ExternalSignInController(Controller):
         operation_id="start_external_login",
         summary="Go to the provider",
         status_code=302,
+        media_type=MediaType.TEXT,
         opt=PUBLIC,
     )
     async def start(
@@ -181,15 +182,14 @@ class ExternalSignInController(Controller):
         started = await ExternalSignIn(app).start(
             method_id, browser=request.cookies.get(_cookie_name(app)), return_to=return_to, invitation=invitation
         )
-        return Response(
-            None, status_code=302, headers={"Location": started.url} | NO_STORE, cookies=[_cookie(app, started.browser)]
-        )
+        return _empty(302, {"Location": started.url}, [_cookie(app, started.browser)])
 
     @get(
         "/callback",
         operation_id="end_external_login",
         summary="Come back from the provider",
         status_code=303,
+        media_type=MediaType.TEXT,
         opt=PUBLIC,
     )
     async def callback(
@@ -204,7 +204,7 @@ class ExternalSignInController(Controller):
             parameters | ({"state": login_state} if login_state else {}), request.cookies.get(_cookie_name(app))
         )
         jar = cookies.session_cookies(app, request, ended.signed) if ended.signed is not None else []
-        return Response(None, status_code=303, headers={"Location": ended.return_to} | NO_STORE, cookies=jar)
+        return _empty(303, {"Location": ended.return_to}, jar)
 
     @post(
         "/methods/{method_id:uuid}/login",
@@ -235,6 +235,7 @@ class ExternalSignInController(Controller):
         operation_id="backchannel_logout",
         summary="Hear from a provider that somebody signed out",
         status_code=200,
+        media_type=MediaType.TEXT,
         opt=PUBLIC,
         exception_handlers={
             AppError: _quiet(http.on_app_error),
@@ -250,7 +251,7 @@ class ExternalSignInController(Controller):
     ) -> Response[None]:
         """OpenID Connect Back-Channel Logout: ends the sessions that the token names. A token is good once."""
         await leaving.backchannel_logout(app, method_id, data.logout_token)
-        return Response(None, status_code=200, headers=NO_STORE)
+        return _empty(200)
 
     @post(
         "/provider-logout",
@@ -324,6 +325,13 @@ class AccountController(Controller):
     async def unlink(self, work: NamedDependency[Work], account_id: FromPath[UUID]) -> None:
         """Other sessions that came through it end."""
         await AccountService(work).unlink(account_id)
+
+
+def _empty(status: int, headers: dict[str, str] | None = None, jar: Sequence[Cookie] = ()) -> Response[None]:
+    # As JSON, nothing would be the word null.
+    return Response(
+        None, status_code=status, headers=(headers or {}) | NO_STORE, cookies=jar, media_type=MediaType.TEXT
+    )
 
 
 def _cookie_name(app: App) -> str:

@@ -42,7 +42,7 @@ class Mapping(Input, frozen=True, kw_only=True):
             raise ValueError(f"claim {self.claim!r} must map to a group_id or to a role, and not to both")
 
 
-Mappings = Annotated[list[Mapping], Meta(max_length=1000)]
+Mappings = Annotated[list[Mapping], Meta(max_length=1000, examples=[[{"claim": "building-office", "role": "user"}]])]
 
 
 class Provisioning(Struct, frozen=True, kw_only=True):

@@ -46,7 +46,7 @@ async def before_request(request: Request[Any, Any, Any]) -> Response[bytes] | N
     app = cast("App", request.app.state.app)
     redis = app.redis
     whole = f"{principal.tenant_id}\n{principal.user_id}\n{principal.key_id}\n{request.url.path}\n{key}"
-    name = f"folkmoot:idempotency:{hashlib.sha256(whole.encode()).hexdigest()}"
+    name = f"folkmoot:idempotency:{principal.tenant_id}:{hashlib.sha256(whole.encode()).hexdigest()}"
     content_type = str(request.headers.get("content-type", ""))
     # A body that streams in is told apart by its length alone.
     body = request.headers.get("content-length", "").encode() if "multipart" in content_type else await request.body()

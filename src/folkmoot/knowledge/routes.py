@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 from uuid import UUID
@@ -40,6 +41,7 @@ from folkmoot.knowledge.tasks import ingest_document
 from folkmoot.knowledge.upload import upload
 
 
+@dataclass
 class UploadOperation(Operation):
     """The body is read as it streams, so it is described here and not by a parameter."""
 

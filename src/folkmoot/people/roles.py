@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import inspect
-from collections.abc import Sequence
 from functools import cache
 from itertools import pairwise
 from typing import cast
@@ -15,13 +14,16 @@ from sqlalchemy import delete, select
 
 from folkmoot.kit.access import ROLES, Permission
 from folkmoot.kit.errors import Conflict, NotFound
-from folkmoot.kit.paging import check_match, page
+from folkmoot.kit.paging import check_match, decode_cursor, encode_cursor, page
 from folkmoot.kit.structs import patch
 from folkmoot.kit.work import Work
 from folkmoot.people.acting import Acting, find_role, permissions_of_role
 from folkmoot.people.models import Role, RoleGrant
 from folkmoot.people.rules import may_add, may_give, may_touch, not_oneself
-from folkmoot.people.schemas import RoleCreate, RoleUpdate
+from folkmoot.people.schemas import RoleCreate, RoleOut, RoleUpdate
+
+TOP = 2**128 - 1
+"""Where cursors of predefined roles begin, downwards; no UUIDv7 is there for thousands of years."""
 
 
 @cache
@@ -44,9 +46,21 @@ class RoleService:
     def __init__(self, work: Work) -> None:
         self._work = work
 
-    async def page(self, limit: int, cursor: str | None) -> tuple[Sequence[Role], str | None]:
-        """Custom roles, newest first."""
-        return await page(self._work.session, select(Role), by=Role.id, limit=limit, cursor=cursor)
+    async def page(self, limit: int, cursor: str | None) -> tuple[list[RoleOut], str | None]:
+        """Predefined roles, lowest first, then custom ones, newest first."""
+        start, custom_cursor = 0, cursor
+        if cursor is not None and (place := TOP - decode_cursor(cursor).int) < len(ROLES):
+            start, custom_cursor = place + 1, None
+        elif cursor is not None:
+            start = len(ROLES)
+        items = [RoleOut.of_predefined(*one) for one in list(ROLES.items())[start : start + limit]]
+        if len(items) < limit:
+            left = limit - len(items)
+            rows, after = await page(self._work.session, select(Role), by=Role.id, limit=left, cursor=custom_cursor)
+            return [*items, *(RoleOut.of(row) for row in rows)], after
+        end = start + limit
+        more = end < len(ROLES) or await self._work.session.scalar(select(Role.id).limit(1)) is not None
+        return items, encode_cursor(UUID(int=TOP - end + 1)) if more else None
 
     async def get(self, role_id: UUID) -> Role:
         """Raises `NotFound`."""

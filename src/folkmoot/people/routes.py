@@ -10,7 +10,7 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody, QueryParameter
 
 from folkmoot.identity.links import Links
-from folkmoot.kit.access import GRANTABLE, ROLES, Permission
+from folkmoot.kit.access import GRANTABLE, Permission
 from folkmoot.kit.app import App
 from folkmoot.kit.http import PUBLIC, Cursor, IfMatch, Limit, Page, needs, tagged
 from folkmoot.kit.work import Work
@@ -25,7 +25,9 @@ GroupSearch = Annotated[
     str | None, QueryParameter(max_length=200, description="Only those with this in name or description.")
 ]
 Find = Annotated[str, QueryParameter(min_length=2, max_length=200, description="A part of a name or an e-mail.")]
-InState = Annotated[schemas.State | None, QueryParameter(name="state", description="Without it, all but the deleted ones.")]
+InState = Annotated[
+    schemas.State | None, QueryParameter(name="state", description="Without it, all but the deleted ones.")
+]
 InGroup = Annotated[UUID | None, QueryParameter(description="Only those who are in this group.")]
 
 
@@ -260,10 +262,9 @@ class RoleController(Controller):
     async def page(
         self, work: NamedDependency[Work], limit: Limit = 50, cursor: Cursor = None
     ) -> Page[schemas.RoleOut]:
-        """The predefined ones first, on the first page and beside its limit; then custom ones, newest first."""
+        """The predefined ones first, then custom ones, newest first."""
         rows, after = await RoleService(work).page(limit, cursor)
-        first = [] if cursor else [schemas.RoleOut.of_predefined(name, given) for name, given in ROLES.items()]
-        return Page(items=[*first, *(schemas.RoleOut.of(row) for row in rows)], next_cursor=after)
+        return Page(items=rows, next_cursor=after)
 
     @get("/permissions", operation_id="list_permissions", summary="List what a custom role may hold")
     async def permissions(self) -> Page[schemas.PermissionOut]:

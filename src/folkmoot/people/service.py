@@ -101,7 +101,7 @@ class PeopleService:
         user = await self._users.create(data.email, None, name=data.name.strip(), role=data.role, state="invited")
         for group in groups:
             self._work.session.add(GroupMember(tenant_id=user.tenant_id, group_id=group.id, user_id=user.id))
-            self._work.record("group.member_added", "group", group.id, user_id=user.id)
+            self._work.record("group.member_added", "group", group.id, user_id=user.id, data={"user_id": str(user.id)})
         for role in roles:
             self._work.session.add(RoleGrant(tenant_id=user.tenant_id, role_id=role.id, user_id=user.id))
             self._work.record("role.granted", "role", role.id, user_id=user.id, data={"user_id": str(user.id)})

@@ -24,7 +24,7 @@ class PluginOut(Struct, frozen=True, kw_only=True):
 class PluginController(Controller):
     path = "/plugins"
     tags = ["Administration"]
-    opt = needs(Permission.ADMIN)
+    opt = needs(Permission.MODELS)
 
     @get("/", operation_id="list_plugins", summary="List the installed plugins")
     async def page(self, app: NamedDependency[App]) -> Page[PluginOut]:

@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from advanced_alchemy.types import DateTimeUTC
-from sqlalchemy import BigInteger
+from sqlalchemy import BigInteger, Index, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -21,6 +21,7 @@ class Tenant(Changing):
     """Platform-wide; a tenant sees its own row, only the platform sees them all."""
 
     __tablename__ = "tenants"
+    __table_args__ = (Index("uq_tenants_lower_name", text("lower(name)"), unique=True),)
 
     name: Mapped[str] = mapped_column(unique=True)
     state: Mapped[str] = mapped_column(default="active", server_default="active")

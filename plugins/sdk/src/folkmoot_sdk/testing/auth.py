@@ -1,7 +1,7 @@
 """The promises of an auth backend, as tests that its author inherits.
 
 A backend that takes names and passwords fills in `account` and `unknown_identifier`; one that sends the
-browser away fills in `come_back`. What does not apply is passed over.
+browser away fills in `come_back`, and `logout_token` if it hears of sign-outs. What does not apply is passed over.
 """
 
 from __future__ import annotations
@@ -15,7 +15,10 @@ import httpx
 from folkmoot_sdk.auth import (
     AuthBackendSpec,
     CredentialBackend,
+    EndsSession,
     ExternalIdentity,
+    HearsLogout,
+    LogoutNotice,
     RedirectBackend,
     RedirectStart,
 )
@@ -24,6 +27,7 @@ from folkmoot_sdk.errors import AuthError, BackendUnavailable, InvalidCredential
 from folkmoot_sdk.testing.harness import LogCapture, SpecConformance, told
 
 _RETURN = "https://folkmoot.example/api/v1/auth/callback"
+_HOME = "https://folkmoot.example"
 
 
 class AuthConformance(SpecConformance):
@@ -37,6 +41,13 @@ class AuthConformance(SpecConformance):
     def come_back(self, start: RedirectStart) -> Mapping[str, str]:
         """The query parameters a browser brings back after a sign-in that went well."""
         raise NotImplementedError(f"say what a browser brings back to {start.state!r}: override come_back()")
+
+    def logout_token(self, identity: ExternalIdentity) -> str | None:  # noqa: ARG002 - for those who override it
+        """What the provider sends when the sign-in of `identity` ends there, new at each call.
+
+        None, as it is unless overridden: only what must be refused is tried.
+        """
+        return None
 
     def broken_transport(self) -> httpx.AsyncBaseTransport | None:
         """The upstream when it does not answer; None if the backend does not use the lent client."""
@@ -134,6 +145,52 @@ class AuthConformance(SpecConformance):
 
         self._with_redirect(promise)
 
+    def test_signing_out_there_leads_to_a_web_address_and_shows_no_secret(self) -> None:
+        async def promise(backend: RedirectBackend) -> None:
+            if not isinstance(backend, EndsSession):
+                return
+            identity = await self._signed_in(backend)
+            for hint in (identity.logout_hint, None):
+                url = await backend.end_session_url(_HOME, hint)
+                if url is None:
+                    continue
+                assert urlsplit(url).scheme in ("https", "http"), f"{url!r} is not where a browser can go"
+                for hidden in self.secrets():
+                    assert hidden not in url, "a secret stands in the URL"
+
+        self._with_redirect(promise)
+
+    def test_a_sign_out_that_the_provider_did_not_tell_of_is_an_auth_error(self) -> None:
+        async def promise(backend: RedirectBackend) -> None:
+            if not isinstance(backend, HearsLogout):
+                return
+            # Header and claims of a token with the algorithm `none`, and nothing for a signature.
+            unsigned = "eyJhbGciOiJub25lIiwidHlwIjoibG9nb3V0K2p3dCJ9.eyJzdWIiOiI0MiIsImp0aSI6ImEifQ."
+            for token in ("", "nonsense", "a.b.c", unsigned, "å\x00", "x" * 30_000):
+                error = await _refused(backend.read_logout(token))
+                assert isinstance(error, AuthError), f"{token[:20]!r} must raise AuthError, not {error!r}"
+
+        self._with_redirect(promise)
+
+    def test_a_sign_out_that_the_provider_told_of_names_whose_it_was(self) -> None:
+        async def promise(backend: RedirectBackend) -> None:
+            if not isinstance(backend, HearsLogout):
+                return
+            identity = await self._signed_in(backend)
+            tokens = [token for token in (self.logout_token(identity), self.logout_token(identity)) if token]
+            notices = [await backend.read_logout(token) for token in tokens]
+            for notice in notices:
+                assert isinstance(notice, LogoutNotice), f"{notice!r} is not a LogoutNotice"
+                assert notice.issuer == identity.issuer, f"{notice.issuer!r} is not who vouched for {identity!r}"
+                named = (notice.session, notice.subject)
+                assert any(named), "the notice names neither a session nor a subject: nothing would end"
+                assert notice.session in (None, identity.session), f"{notice.session!r} is another session"
+                assert notice.subject in (None, identity.subject), f"{notice.subject!r} is another person"
+            ids = {notice.token_id for notice in notices}
+            assert len(ids) == len(notices) and "" not in ids, "each notice needs an id of its own, to be taken once"
+
+        self._with_redirect(promise)
+
     def test_a_silent_upstream_is_backend_unavailable(self) -> None:
         broken = self.broken_transport()
         if broken is None:
@@ -171,6 +228,10 @@ class AuthConformance(SpecConformance):
             assert not any(secret in line for line in shown), "a password or secret stands in an error"
             assert not any(secret in line for line in capture.lines), "a password or secret stands in the log"
 
+    async def _signed_in(self, backend: RedirectBackend) -> ExternalIdentity:
+        start = await backend.begin(_RETURN)
+        return await backend.complete(_RETURN, self.come_back(start), start.kept)
+
     def _with(self, promise: Callable[[Any], Coroutine[Any, Any, None]]) -> None:
         async def connected() -> None:
             async with self.connection(self.transport()) as connection:
@@ -206,3 +267,14 @@ def _looks_like_a_person(identity: object) -> None:
     assert identity.issuer, "issuer is empty: accounts of two backends would be one"
     assert identity.subject, "subject is empty: all accounts would be one"
     assert identity.email is None or "@" in identity.email, f"{identity.email!r} is not an e-mail address"
+    assert isinstance(identity.email_verified, bool), (
+        f"email_verified is {identity.email_verified!r}, not true or false"
+    )
+    assert isinstance(identity.groups, tuple), f"groups is {type(identity.groups).__name__}, not a tuple"
+    for group in identity.groups:
+        assert isinstance(group, str), f"the group {group!r} is not a string"
+    for name in ("session", "logout_hint"):
+        value = getattr(identity, name)
+        assert value is None or (isinstance(value, str) and value), (
+            f"{name} is {value!r}: give None where there is none"
+        )
