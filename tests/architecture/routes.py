@@ -11,8 +11,21 @@ from litestar.routes import HTTPRoute
 
 from folkmoot.kit.access import Permission
 
-IDS_IN_BODIES = {"collection_ids": "collection_id", "model_id": "model_id", "parent_id": "message_id"}
+IDS_IN_BODIES = {
+    "collection_ids": "collection_id",
+    "model_id": "model_id",
+    "parent_id": "message_id",
+    "group_ids": "group_id",
+    "group_id": "group_id",
+    "role_ids": "role_id",
+    "assistant_id": "assistant_id",
+    "tenant_id": "tenant_id",
+    "user_id": "user_id",
+}
 """Fields of bodies that name things, and whose kind of id stands there."""
+IDS_IN_QUERIES = {"group_id": "group_id", "reason_id": "reason_id", "actor_id": "user_id", "object_id": "space_id"}
+WITHOUT_THING = {"certificate_id": "tenant_id"}
+"""Parameters of paths that are filled with another kind of id."""
 _UUID = re.compile(r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$")
 
 
@@ -39,9 +52,12 @@ class Operation:
     method: str
     path: str
     slots: tuple[str, ...]
-    """Names of the path's parameters, and of the id fields of its body as `body:collection_ids`."""
+    """Names of the path's parameters, of the query's as `query:group_id`, and of the id fields of its body as
+    `body:collection_ids`, or `body:provisioning.group_map.0.group_id`."""
     body: dict | None
     multipart: bool
+    query: dict
+    """Values of the query's other parameters that must be given."""
     statuses: frozenset[str] = field(default=frozenset())
 
     @property
@@ -52,14 +68,24 @@ class Operation:
         """Arguments for `client.request`; `ids` says for each slot whose ids to take."""
         path = self.path.removeprefix("/api/v1")
         body = copy.deepcopy(self.body)
+        query = dict(self.query)
         for slot in self.slots:
-            if slot.startswith("body:"):
-                name = slot.removeprefix("body:")
-                value = ids[slot][IDS_IN_BODIES[name]]
-                body[name] = [value] if name.endswith("_ids") else value
+            where, _, name = slot.rpartition(":")
+            if where == "body":
+                *inner, last = name.split(".")
+                holder = body
+                for step in inner:
+                    holder = holder[int(step) if step.isdecimal() else step]
+                value = ids[slot][IDS_IN_BODIES[last]]
+                holder[last] = [value] if last.endswith("_ids") else value
+                if last == "assistant_id":
+                    # The key of an assistant takes none.
+                    body.pop("scopes", None)
+            elif where == "query":
+                query[name] = ids[slot][IDS_IN_QUERIES[name]]
             else:
-                path = path.replace("{" + slot + "}", ids[slot][slot])
-        arguments = {"method": self.method, "url": path}
+                path = path.replace("{" + slot + "}", ids[slot][WITHOUT_THING.get(slot, slot)])
+        arguments = {"method": self.method, "url": path, "params": query}
         if self.multipart:
             arguments["files"] = [("file", ("a.txt", b"not mine"))]
         elif body is not None:
@@ -74,15 +100,16 @@ def operations(document: dict) -> list[Operation]:
         for method, said in item.items():
             if "operationId" not in said:
                 continue
-            slots = [part["name"] for part in said.get("parameters", []) if part["in"] == "path"]
+            parameters = said.get("parameters", [])
+            slots = [part["name"] for part in parameters if part["in"] == "path"]
+            queries = [part for part in parameters if part["in"] == "query"]
+            slots += [f"query:{part['name']}" for part in queries if part["name"] in IDS_IN_QUERIES]
+            needed = {
+                part["name"]: "ab" for part in queries if part.get("required") and f"query:{part['name']}" not in slots
+            }
             content = said.get("requestBody", {}).get("content", {})
             body = copy.deepcopy(content.get("application/json", {}).get("example"))
-            for name, value in list((body or {}).items()):
-                first = value[0] if isinstance(value, list) and value else value
-                if name in IDS_IN_BODIES:
-                    slots.append(f"body:{name}")
-                elif isinstance(first, str) and _UUID.match(first):
-                    raise AssertionError(f"{said['operationId']} has the id {name!r} in its body: tell IDS_IN_BODIES")
+            slots += [f"body:{place}" for place in _ids_in(body, said["operationId"])]
             found.append(
                 Operation(
                     said["operationId"],
@@ -91,7 +118,26 @@ def operations(document: dict) -> list[Operation]:
                     tuple(slots),
                     body,
                     "multipart/form-data" in content,
+                    needed,
                     frozenset(said["responses"]),
                 )
             )
+    return found
+
+
+def _ids_in(value, operation: str, place: str = "") -> list[str]:
+    """Where ids stand in a body, as `provisioning.group_map.0.group_id`."""
+    if isinstance(value, list):
+        return [found for number, item in enumerate(value) for found in _ids_in(item, operation, f"{place}{number}.")]
+    if not isinstance(value, dict):
+        return []
+    found = []
+    for name, item in value.items():
+        first = item[0] if isinstance(item, list) and item else item
+        if name in IDS_IN_BODIES:
+            found.append(place + name)
+        elif isinstance(first, str) and _UUID.match(first):
+            raise AssertionError(f"{operation} has the id {name!r} in its body: tell IDS_IN_BODIES")
+        else:
+            found += _ids_in(item, operation, f"{place}{name}.")
     return found

@@ -16,7 +16,18 @@ from folkmoot.kit.structs import Input
 
 Json = dict[str, Any]
 PROBLEM = "application/problem+json"
-WITHOUT_TOKEN = ("login", "refresh")
+WITHOUT_TOKEN = (
+    "login",
+    "refresh",
+    "forgot_password",
+    "look_at_link",
+    "accept_link",
+    "list_ways_in",
+    "start_external_login",
+    "end_external_login",
+    "external_login",
+    "backchannel_logout",
+)
 ERRORS: dict[str, str] = {
     "400": "`validation-failed`, `bad-request`: the request makes no sense as it stands; `errors` names the fields.",
     "401": "`not-signed-in`, `token-expired`, `token-invalid`, `session-ended`, `second-factor-required`, "

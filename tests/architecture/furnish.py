@@ -1,0 +1,71 @@
+"""A tenant with a row in every table, and the id of one thing of each kind."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from uuid import uuid4
+
+from sqlalchemy import text
+
+from folkmoot.audit.seal import seal
+from tests.support.groups import make_group
+
+SECRET = "the spare key lies under the blue stone"
+DIRECTORY = {"url": "ldaps://127.0.0.1:1", "base_dn": "dc=municipality,dc=example"}
+ADDED = (
+    "INSERT INTO chunk_vectors (id, tenant_id, chunk_id, collection_id, model_id, embedding)"
+    " SELECT gen_random_uuid(), tenant_id, id, collection_id, CAST(:model_id AS uuid), '[1,0]'::halfvec FROM chunks"
+    " WHERE tenant_id = :tenant LIMIT 1",
+    "INSERT INTO external_accounts (id, tenant_id, user_id, login_method_id, issuer, subject, email, last_used_at)"
+    " VALUES (CAST(:account_id AS uuid), :tenant, CAST(:user_id AS uuid), CAST(:method_id AS uuid), 'ldap:x', 'ada',"
+    " '', now())",
+    "INSERT INTO key_addresses (id, tenant_id, key_id, ip)"
+    " VALUES (gen_random_uuid(), :tenant, CAST(:key_id AS uuid), '192.0.2.1')",
+    "INSERT INTO platform_admins (id, tenant_id, user_id, granted_by)"
+    " VALUES (gen_random_uuid(), :tenant, CAST(:colleague AS uuid), 'a test')",
+    "INSERT INTO allowed_origins (id, tenant_id, origin) VALUES (gen_random_uuid(), :tenant, :origin)",
+)
+
+
+async def furnish(tenancy, superuser):
+    owner = await tenancy.owner()
+    colleague = await tenancy.colleague(owner)
+    space = await owner.space(f"Space {uuid4().hex[:6]}")
+    collection = await owner.collection(space)
+    (document,) = await owner.knows(collection, ("secret.txt", f"Where is it? It is known that {SECRET}.".encode()))
+    assistant = await owner.assistant(space, collection)
+    conversation = await owner.conversation(assistant)
+    answer = await owner.ask(conversation, "Where is the spare key?")
+    group = await make_group(tenancy.app, owner, colleague)
+    role = (await owner.made("/roles", name="Readers of the log", permissions=["audit"]))["id"]
+    assert (await owner.put(f"/groups/{group}/roles/{role}")).status_code < 300
+    invited = await owner.made("/users", email=f"{uuid4().hex}@people.example")
+    ids = {
+        "space_id": space,
+        "collection_id": collection,
+        "document_id": document["id"],
+        "assistant_id": assistant,
+        "conversation_id": conversation,
+        "message_id": answer["id"],
+        "model_id": (await owner.get("/models")).json()["items"][0]["id"],
+        "user_id": str(owner.user.id),
+        "session_id": (await owner.get("/me/sessions")).json()["items"][0]["id"],
+        "group_id": group,
+        "role_id": role,
+        "key_id": (await owner.made("/api-keys", name="A program"))["id"],
+        "method_id": (await owner.made("/login-methods", kind="ldap", name="Directory", config=DIRECTORY))["id"],
+        "account_id": str(uuid4()),
+        "reason_id": (await owner.made("/audit/reasons", reason="To see what was done"))["id"],
+        "tenant_id": str(owner.tenant_id),
+    }
+    given = {
+        **ids,
+        "tenant": owner.tenant_id,
+        "colleague": str(colleague.user.id),
+        "origin": f"https://{uuid4().hex}.example",
+    }
+    async with superuser.begin() as connection:
+        for statement in ADDED:
+            await connection.execute(text(statement), {name: given[name] for name in given if f":{name}" in statement})
+    await seal(tenancy.app, owner.tenant_id)
+    return SimpleNamespace(owner=owner, colleague=colleague, invited=invited, ids=ids, tenant_id=owner.tenant_id)
