@@ -33,7 +33,7 @@ from tests.architecture import routes, tables
 from tests.architecture.furnish import SECRET, furnish
 
 PUBLIC = set(WITHOUT_TOKEN)
-OPEN = {"forgot_password": 202, "list_ways_in": 200, "start_external_login": 404, "external_login": 404}
+OPEN = {"forgot_password": 202, "list_ways_in": 200, "start_external_login": 400, "external_login": 503}
 """Public operations that answer strangers, always in the same way."""
 OWN = {
     "search_collection",
