@@ -60,7 +60,7 @@ async def test_every_body_has_an_example_that_fits_its_schema(document):
         bodies = [operation.get("requestBody", {}), *operation["responses"].values()]
         for body in bodies:
             for media_type, media in body.get("content", {}).items():
-                if "json" not in media_type:
+                if not media_type.endswith("json") or media_type.endswith("ndjson"):
                     continue
                 assert "example" in media, f"{name} {media_type}"
                 jsonschema.Draft202012Validator(resolved(media["schema"], document)).validate(media["example"])

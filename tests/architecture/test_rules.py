@@ -41,7 +41,6 @@ PUBLIC = {
     "/api/docs",
     "/api/docs/start.js",
     "/api/openapi.json",
-    "/api/oauth2-redirect.html",
     "/api/{path:str}",
 }
 """What anybody may call. A new line here is a decision."""

@@ -179,9 +179,9 @@ def test_auth_backends_are_collected_by_kind(install):
         async def connect(config, context): yield None
         @hookimpl
         def register_auth_backends():
-            return [AuthBackendSpec(kind="ldap", title="Directory", config=Config, connect=connect)]
+            return [AuthBackendSpec(kind="town", title="Directory", config=Config, connect=connect)]
         """,
     )
     manager = PluginManager.load(None, ())
     assert report(manager, "door").hooks == ("register_auth_backends", "register_parsers")
-    assert manager.auth_backends["ldap"].title == "Directory"
+    assert manager.auth_backends["town"].title == "Directory"
