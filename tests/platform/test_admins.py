@@ -30,7 +30,7 @@ async def test_somebody_is_named_by_e_mail_and_may_act_at_once(admin, owner, eve
         "created_at": "",
     }
     listed = (await owner.get(ADMINS, params={"limit": 1})).json()
-    assert listed["items"] == [named.json()]
+    assert named.json() in listed["items"]
     assert listed["next_cursor"]
     assert (await owner.delete(f"{ADMINS}/{owner.user.id}")).status_code == 204
     assert (await owner.get(ADMINS)).status_code == 403
