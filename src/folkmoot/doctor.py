@@ -12,6 +12,7 @@ from redis.exceptions import RedisError
 
 from folkmoot import migrate
 from folkmoot.kit.crypto import Keyring
+from folkmoot.kit.mail import Server
 from folkmoot.kit.redis import connect
 from folkmoot.kit.storage import Storage, StorageError
 from folkmoot.plugins.manager import PluginManager
@@ -27,6 +28,7 @@ async def examine(settings: Settings) -> list[Finding]:
     findings += await _postgres(settings)
     findings.append(("Redis", await _redis(settings)))
     findings.append(("storage", await _storage(settings)))
+    findings.append(("mail", _mail(settings)))
     for plugin in PluginManager.load(allow=settings.plugins, required=()).plugins:
         findings.append((f"plugin {plugin.name}", plugin.error))
     return findings
@@ -74,6 +76,16 @@ async def _redis(settings: Settings) -> str | None:
         await redis.aclose()
     if not persistence.get("aof_enabled"):
         return "append-only persistence is off, so a restart loses streams: set `appendonly yes`"
+    return None
+
+
+def _mail(settings: Settings) -> str | None:
+    if not settings.smtp_url:
+        return None
+    try:
+        Server.from_url(settings.smtp_url)
+    except SettingsError as error:
+        return str(error)
     return None
 
 

@@ -9,11 +9,12 @@ import subprocess
 import sys
 from dataclasses import fields
 from functools import partial
+from uuid import UUID
 
 import httpx
 import pytest
 import websockets
-from sqlalchemy import delete, update
+from sqlalchemy import delete, text, update
 
 from folkmoot.feed import service
 from folkmoot.identity.models import User
@@ -315,3 +316,33 @@ async def test_a_cursor_that_is_not_ours_closes_with_a_reason(server, owner, cur
             await hear(feed, 1)
     assert closed.value.rcvd.code == 4400
     assert "last_event_id" in closed.value.rcvd.reason
+
+
+def principal(person):
+    return Principal(tenant_id=person.tenant_id, user_id=person.user.id, kind="user")
+
+
+async def test_what_was_written_before_a_restored_dump_is_not_told_as_new(app, owner, superuser):
+    """A dump keeps transaction ids, and the server that it is restored into counts its own."""
+    cursor = await service.now(app, principal(owner))
+    async with superuser.begin() as behind:
+        await behind.execute(
+            text(
+                "INSERT INTO events (id, tenant_id, actor_kind, action, object_type, user_id, request_id, ip, data,"
+                " created_at) VALUES (gen_random_uuid(), :t, 'user', 'user.updated', 'user', :u, '', '', '{}',"
+                " now() - interval '2 days')"
+            ),
+            {"t": owner.tenant_id, "u": owner.user.id},
+        )
+    space = await owner.space("New")
+    told, _ = await service.after(app, principal(owner), cursor)
+    assert [event["object_id"] for event in told if event["event"] == "space.created"] == [UUID(space)]
+    assert "user.updated" not in {event["event"] for event in told}
+
+
+async def test_a_cursor_from_before_a_restored_dump_hears_of_what_is_new(app, owner):
+    _, seq = await service.now(app, principal(owner))
+    space = await owner.space("New")
+    told, cursor = await service.after(app, principal(owner), (10**15, seq))
+    assert UUID(space) in {event["object_id"] for event in told}
+    assert cursor[0] < 10**15

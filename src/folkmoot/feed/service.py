@@ -11,7 +11,8 @@ from typing import Any
 from uuid import UUID
 
 from redis.exceptions import RedisError
-from sqlalchemy import ColumnElement, String, and_, func, or_, select, text, tuple_
+from sqlalchemy import BigInteger, ColumnElement, String, and_, func, literal, or_, select, text, tuple_
+from sqlalchemy.orm import aliased
 
 from folkmoot.kit.access import Principal
 from folkmoot.kit.app import App
@@ -93,14 +94,22 @@ def parse_cursor(value: str | None) -> Cursor | None:
     return int(xid), int(seq)
 
 
-# A row below the oldest open transaction can no longer get an older neighbour.
-SETTLED = text("events.xid < pg_snapshot_xmin(pg_current_snapshot())::text::bigint")
+# A row below the oldest open transaction can no longer get an older neighbour. `ahead` is what no transaction of
+# this server has reached: a database that was restored from a dump has rows, and clients have cursors, from there.
+NEWEST = text(
+    "SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint AS ahead, n.xid, n.seq"
+    " FROM (SELECT 1) AS once LEFT JOIN LATERAL (SELECT e.xid, e.seq FROM events e"
+    " WHERE e.xid < pg_snapshot_xmin(pg_current_snapshot())::text::bigint"
+    " ORDER BY e.xid DESC, e.seq DESC LIMIT 1) n ON true"
+)
+OVERLAP = text("interval '1 hour'")
+"""No transaction is open for as long: a row that is older than the cursor by this was told long ago."""
 
 
 async def now(app: App, principal: Principal) -> Cursor:
     """The cursor of somebody who wants only what happens from now on."""
     async with app.begin(principal) as work:
-        return await _newest(work)
+        return (await _newest(work))[0]
 
 
 async def after(app: App, principal: Principal, cursor: Cursor) -> tuple[list[dict[str, Any]], Cursor]:
@@ -110,14 +119,23 @@ async def after(app: App, principal: Principal, cursor: Cursor) -> tuple[list[di
     """
     async with app.begin(principal) as work:
         # Read first: what is settled by then is seen below, so all up to here need not be looked at again.
-        newest = await _newest(work)
+        newest, ahead = await _newest(work)
+        if cursor[0] >= ahead:
+            cursor = (0, cursor[1])
         if newest <= cursor:
             return [], cursor
+        last_read = aliased(Event)
+        read_at = select(last_read.created_at).where(last_read.seq == cursor[1]).scalar_subquery()
         place = tuple_(Event.xid, Event.seq)
         events = (
             await work.session.scalars(
                 select(Event)
-                .where(place > tuple_(*cursor), place <= tuple_(*newest), _heard_by(work))
+                .where(
+                    place > _place(cursor),
+                    place <= _place(newest),
+                    Event.created_at > func.coalesce(read_at, func.now()) - OVERLAP,
+                    _heard_by(work),
+                )
                 .order_by(Event.xid, Event.seq)
                 .limit(BATCH)
             )
@@ -126,13 +144,13 @@ async def after(app: App, principal: Principal, cursor: Cursor) -> tuple[list[di
     return [_shown(event) for event in events], (last.xid, last.seq) if last else newest
 
 
-async def _newest(work: Work) -> Cursor:
-    row = (
-        await work.session.execute(
-            select(Event.xid, Event.seq).where(SETTLED).order_by(Event.xid.desc(), Event.seq.desc()).limit(1)
-        )
-    ).first()
-    return (row[0], row[1]) if row else (0, 0)
+def _place(cursor: Cursor) -> Any:
+    return tuple_(*(literal(part, BigInteger) for part in cursor))
+
+
+async def _newest(work: Work) -> tuple[Cursor, int]:
+    row = (await work.session.execute(NEWEST)).one()
+    return (row.xid or 0, row.seq or 0), row.ahead
 
 
 def _heard_by(work: Work) -> ColumnElement[bool]:
