@@ -10,16 +10,21 @@ import asyncio
 import base64
 import hashlib
 import os
+import runpy
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
+from importlib.metadata import distribution
 from itertools import pairwise
+from typing import Any, cast
 
 import bcrypt
 
 from folkmoot.kit.errors import ValidationFailed
 
 ROUNDS = 12
+SHORTEST_LISTED = 6
+"""Shorter ones are refused by their length; nobody sets `password_min_length` below this."""
 TAIL = "0123456789!?.,_-#*+ "
 # Checked when nobody has the e-mail, so that a wrong e-mail costs the same time as a wrong password.
 NOBODY = bcrypt.hashpw(b"nobody's password", bcrypt.gensalt(ROUNDS)).decode()
@@ -71,9 +76,12 @@ def _refusal(field: str, detail: str, code: str) -> ValidationFailed:
 
 @cache
 def _breached() -> frozenset[str]:
-    from zxcvbn.frequency_lists import FREQUENCY_LISTS  # pyright: ignore[reportMissingTypeStubs, reportUnknownVariableType]
-
-    return frozenset(FREQUENCY_LISTS["passwords"])  # pyright: ignore[reportUnknownArgumentType]
+    # The file alone: importing the package would build all its dictionaries, 16 MB for the life of the process.
+    source = distribution("zxcvbn").locate_file("zxcvbn/frequency_lists.py")
+    lists = cast("dict[str, Any]", runpy.run_path(str(source))["FREQUENCY_LISTS"])
+    words: str | list[str] = lists["passwords"]
+    listed = words.split(",") if isinstance(words, str) else words
+    return frozenset(word for word in listed if len(word) >= SHORTEST_LISTED)
 
 
 async def hash_password(password: str) -> str:
