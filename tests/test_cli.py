@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import getpass
 import json
 import re
@@ -83,6 +84,7 @@ def email() -> str:
         ["tenant", "show"],
         ["tenant", "suspend"],
         ["tenant", "resume"],
+        ["tenant", "passwords"],
         ["tenant", "delete"],
         ["tenant", "certificate"],
         ["platform"],
@@ -94,6 +96,13 @@ def email() -> str:
         ["user", "list"],
         ["user", "password"],
         ["user", "state"],
+        ["audit"],
+        ["audit", "verify"],
+        ["audit", "export"],
+        ["audit", "accept"],
+        ["serve"],
+        ["migrate"],
+        ["doctor"],
     ],
 )
 def test_every_command_explains_itself(path):
@@ -101,7 +110,7 @@ def test_every_command_explains_itself(path):
     assert done.exit_code == 0
     assert done.output.startswith("Usage:")
     assert len(done.output.splitlines()) > 5
-    if path[:1] in (["tenant"], ["platform"], ["user"]):
+    if path[:1] in (["tenant"], ["platform"], ["user"], ["audit"], ["serve"], ["migrate"], ["doctor"]):
         assert "Example" in done.output
 
 
@@ -194,17 +203,39 @@ def test_an_organisation_is_suspended_shown_and_resumed(run, tenant):
     assert shut.exit_code == 0, shut.output
     shown = run("tenant", "show", tenant).output
     assert re.search(r"^state +suspended \(The contract ended\.\)$", shown, re.MULTILINE)
-    assert re.search(r"^people +1 of no limit$", shown, re.MULTILINE)
+    assert re.search(r"^people +1 \(quota: none\)$", shown, re.MULTILINE)
     assert run("tenant", "resume", tenant).exit_code == 0
     assert re.search(r"^state +active$", run("tenant", "show", tenant).output, re.MULTILINE)
 
 
-def test_an_organisation_is_not_suspended_without_a_reason(run, tenant):
-    for reason in ([], ["--reason", " "]):
-        done = run("tenant", "suspend", tenant, *reason)
-        assert done.exit_code == 2
-        assert "--reason" in done.output
+def test_an_organisation_is_suspended_without_a_reason_but_not_with_a_blank_one(run, tenant):
+    done = run("tenant", "suspend", tenant, "--reason", " ")
+    assert done.exit_code == 2
+    assert "--reason" in done.output
     assert re.search(r"^state +active$", run("tenant", "show", tenant).output, re.MULTILINE)
+    assert run("tenant", "suspend", tenant).exit_code == 0
+    assert re.search(r"^state +suspended$", run("tenant", "show", tenant).output, re.MULTILINE)
+
+
+def test_passwords_are_switched_on_again_from_the_machine(run, tenant, events_of, database):
+    async def shut():
+        connection = await asyncpg.connect(database["superuser"])
+        try:
+            await connection.execute(
+                "UPDATE tenants SET settings = '{\"password_login\": false}' WHERE name = $1", tenant
+            )
+            return str(await connection.fetchval("SELECT id FROM tenants WHERE name = $1", tenant))
+        finally:
+            await connection.close()
+
+    tenant_id = asyncio.run(shut())
+    done = run("tenant", "passwords", tenant, "on")
+    assert (done.exit_code, done.output) == (0, f"passwords are on in {tenant}\n")
+    assert ("organisation.updated", "platform", getpass.getuser()) in events_of(tenant_id)
+    # On now, so that this changes something, and there is no other way in.
+    refused = run("tenant", "passwords", tenant, "off")
+    assert refused.exit_code == 1
+    assert "no login method is enabled" in refused.output
 
 
 def test_an_organisation_is_deleted_with_a_certificate_that_can_be_read_later(run, tenant, events_of):
@@ -263,7 +294,9 @@ def test_a_platform_administrator_is_named_listed_and_taken_away(run, tenant):
     assert "already" in again.output
     assert run("platform", "revoke", one, "--tenant", tenant).exit_code == 0
     assert one not in run("platform", "admins").output
-    assert run("platform", "revoke", one, "--tenant", tenant).exit_code == 1
+    twice = run("platform", "revoke", one, "--tenant", tenant)
+    assert twice.exit_code == 1
+    assert "does not administer the installation" in twice.output
 
 
 def test_the_log_names_the_account_that_ran_a_command(run, tenant, events_of):
@@ -295,6 +328,14 @@ def test_the_doctor_names_each_thing_that_is_missing(run, database):
     assert "correct horse" not in done.output
 
 
+def test_the_doctor_looks_on_where_nothing_is_set():
+    done = CliRunner().invoke(main, ["doctor"], env={"FOLKMOOT_DATABASE_URL": "postgresql://u@127.0.0.1:1/d"})
+    assert done.exit_code == 1
+    assert re.search(r"^FAIL PostgreSQL: cannot connect", done.output, re.MULTILINE)
+    assert re.search(r"^FAIL Redis: cannot connect", done.output, re.MULTILINE)
+    assert re.search(r"^FAIL storage: ", done.output, re.MULTILINE)
+
+
 def test_migrating_twice_does_nothing_the_second_time(run):
     done = run("migrate")
     assert (done.exit_code, done.output.strip()) == (0, "nothing to do")
@@ -314,6 +355,10 @@ def test_a_data_folder_that_nobody_runs_is_said(run, tmp_path):
         ({"FOLKMOOT_PORT": "many"}, "FOLKMOOT_PORT is 'many'"),
         ({"FOLKMOOT_LOG_LEVEL": "loud"}, "FOLKMOOT_LOG_LEVEL"),
         ({"FOLKMOOT_LANES": "chat,express"}, "express"),
+        ({"FOLKMOOT_NET_ALLOW": "ldap://directory"}, "FOLKMOOT_NET_ALLOW has 'ldap://directory'"),
+        ({"FOLKMOOT_SMTP_URL": "mail.example:587"}, "FOLKMOOT_SMTP_URL must be"),
+        ({"FOLKMOOT_PLUGINS_REQUIRED": "nowhere"}, "the plugin 'nowhere' is required"),
+        ({"FOLKMOOT_PUBLIC_URL": "folkmoot.example"}, "FOLKMOOT_PUBLIC_URL is 'folkmoot.example'"),
     ],
 )
 def test_a_wrong_setting_is_named(run, variables, says):
@@ -321,6 +366,16 @@ def test_a_wrong_setting_is_named(run, variables, says):
     assert done.exit_code == 1
     assert says in done.output
     assert "Traceback" not in done.output
+
+
+@pytest.mark.parametrize(
+    "variables", [{"FOLKMOOT_DATABASE_URL": ""}, {"FOLKMOOT_SECRET_KEY": base64.b64encode(bytes(32)).decode()}]
+)
+def test_serving_is_refused_in_one_sentence_before_any_process_starts(run, variables):
+    done = run("serve", **variables)
+    assert done.exit_code == 1
+    assert done.output.startswith(f"Error: {next(iter(variables))} is ")
+    assert len(done.output.splitlines()) == 1
 
 
 @pytest.mark.slow

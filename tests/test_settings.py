@@ -27,11 +27,45 @@ def test_each_kind_of_value_is_read():
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("PORT", "x"), ("LOG_LEVEL", "loud"), ("LANES", "chat,other"), ("DATABASE_URL_FILE", "/nowhere")],
+    [
+        ("PORT", "x"),
+        ("LOG_LEVEL", "loud"),
+        ("LANES", "chat,other"),
+        ("DATABASE_URL_FILE", "/nowhere"),
+        ("SIGNING_KEY_DAYS", "0"),
+        ("ACCESS_TOKEN_SECONDS", "-5"),
+        ("REQUESTS_PER_USER", "-1"),
+        ("PASSWORD_MIN_LENGTH", "7"),
+        ("TRUSTED_PROXIES", "10.0.0.300"),
+        ("TRUSTED_PROXIES", "10.0.0.1, proxy"),
+        ("PUBLIC_URL", "folkmoot.example"),
+        ("PUBLIC_URL", "ftp://folkmoot.example"),
+        ("PUBLIC_URL", "https://folkmoot.example/chat"),
+        ("PUBLIC_URL", "https://folkmoot.example?next=1"),
+        ("PUBLIC_URL", "https://ada@folkmoot.example"),
+        ("PUBLIC_URL", "https://folkmoot.example:x"),
+        ("PUBLIC_URL", "https://[::1"),
+    ],
 )
 def test_a_wrong_value_names_its_variable(name, value):
     with pytest.raises(SettingsError, match=f"FOLKMOOT_{name}"):
         Settings.from_environment({f"FOLKMOOT_{name}": value})
+
+
+def test_values_at_the_edge_are_taken():
+    read = Settings.from_environment(
+        {
+            "FOLKMOOT_REQUESTS_PER_USER": "0",
+            "FOLKMOOT_PUBLIC_URL": "http://[::1]:8080/",
+            "FOLKMOOT_TRUSTED_PROXIES": "::1",
+        }
+    )
+    assert (read.requests_per_user, read.url()) == (0, "http://[::1]:8080")
+    assert [str(network) for network in read.proxies()] == ["::1/128"]
+
+
+def test_each_meaning_is_one_line_since_it_stands_in_a_table():
+    assert all("\n" not in meaning for _, _, meaning in described())
 
 
 def test_a_secret_may_lie_in_a_file(tmp_path):

@@ -19,6 +19,7 @@ from folkmoot.kit.db import make_engine
 from folkmoot.kit.glance import glances
 from folkmoot.kit.jobs import Jobs
 from folkmoot.kit.limits import Limits
+from folkmoot.kit.mail import Server
 from folkmoot.kit.net import NetPolicy, outbound_client, reach
 from folkmoot.kit.recorder import Recorder
 from folkmoot.kit.redis import connect
@@ -33,9 +34,9 @@ from folkmoot.tenants.cors import Origins
 @asynccontextmanager
 async def assemble(settings: Settings, *, plugins: PluginManager | None = None) -> AsyncGenerator[App]:
     """Everything but what only a worker has. Raises `SettingsError` for what is missing or cannot work."""
-    for name in ("database_url", "redis_url", "storage_url"):
-        if not getattr(settings, name):
-            raise SettingsError(f"FOLKMOOT_{name.upper()} is not set: `folkmoot settings` explains it")
+    settings.require_engines()
+    if settings.smtp_url:
+        Server.from_url(settings.smtp_url)
     async with AsyncExitStack() as stack:
         keyring = Keyring(settings.master_keys())
         engine = make_engine(settings.database_url, pool=settings.database_pool)
@@ -61,7 +62,10 @@ async def assemble(settings: Settings, *, plugins: PluginManager | None = None) 
             streams=streams,
         )
         manager = plugins or PluginManager.load(allow=settings.plugins, required=settings.plugins_required)
-        policy = NetPolicy(settings.reachable_inside())
+        try:
+            policy = NetPolicy(settings.reachable_inside())
+        except ValueError as error:
+            raise SettingsError(str(error)) from error
         http = outbound_client(policy)
         runtime = Runtime(manager, keyring, http)
         stack.push_async_callback(runtime.close)

@@ -98,10 +98,16 @@ def ask(files: tuple[Path, ...], question: str, data: Path | None) -> None:
 
 @main.command()
 def serve() -> None:
-    """Serve HTTP with Granian, by the settings of the environment."""
+    """Serve HTTP with Granian, by the settings of the environment.
+
+    \b
+    Example: FOLKMOOT_HOST=0.0.0.0 FOLKMOOT_API_PROCESSES=4 folkmoot serve
+    """
     from folkmoot.serve import serve as run
 
     settings = Settings.from_environment()
+    # Each process that serves would say it on forty lines, several times.
+    settings.require_engines()
     configure(settings.log_level, settings.log_format)
     run(settings)
 
@@ -127,7 +133,11 @@ def worker(lanes: tuple[str, ...]) -> None:
 @main.command()
 @DATA
 def migrate(data: Path | None) -> None:
-    """Bring the database to the shape that this version expects, as the owner role."""
+    """Bring the database to the shape that this version expects, as the owner role.
+
+    \b
+    Example: FOLKMOOT_OWNER_DATABASE_URL=postgresql://folkmoot_owner:…@db/folkmoot folkmoot migrate
+    """
     from folkmoot.migrate import upgrade
 
     settings = settings_of(data)
@@ -179,7 +189,11 @@ def show_settings() -> None:
 @main.command()
 @DATA
 def doctor(data: Path | None) -> None:
-    """Check what this installation needs, one line each; ends with status 1 if something is missing."""
+    """Check what this installation needs, one line each; ends with status 1 if something is missing.
+
+    \b
+    Example: folkmoot doctor --data data
+    """
     from folkmoot.doctor import examine
 
     failed = False

@@ -67,7 +67,10 @@ async def _postgres(settings: Settings) -> list[Finding]:
 
 
 async def _redis(settings: Settings) -> str | None:
-    redis = connect(settings.redis_url)
+    try:
+        redis = connect(settings.redis_url)
+    except ValueError as error:
+        return f"cannot connect with FOLKMOOT_REDIS_URL: {error}"
     try:
         persistence = await redis.info("persistence")
     except (RedisError, OSError, ValueError) as error:

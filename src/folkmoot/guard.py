@@ -91,8 +91,8 @@ async def _limit(connection: Connection, principal: Principal, standing: Standin
 
 async def _limit_address(connection: Connection) -> None:
     app: App = connection.app.state.app
-    ip = caller.get().ip
-    await app.part(Limits).take(Limit("address", f"address:{ip}", app.settings.requests_per_address))
+    network = caller.get().network
+    await app.part(Limits).take(Limit("address", f"address:{network}", app.settings.requests_per_address))
 
 
 def note_refusal(connection: Connection, refusal: Forbidden) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import base64
 import inspect
+import ipaddress
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
@@ -18,6 +19,9 @@ from typing import Any, Literal, cast, get_args, get_origin, get_type_hints
 from urllib.parse import urlsplit
 
 LANES = ("chat", "ingest", "maintenance")
+LEAST = {"port": 0, "requests_per_address": 0, "requests_per_user": 0, "requests_per_tenant": 0,
+         "password_min_length": 8}  # fmt: skip
+"""The smallest value of a number, 1 if it is not here. Fewer than 8 characters are no password (NIST SP 800-63B)."""
 
 
 class SettingsError(Exception):
@@ -96,7 +100,7 @@ class Settings:
     ingest_attempts: int = 5
     """How often a document is tried when what failed may pass."""
     net_allow: tuple[str, ...] = ()
-    """Hosts, host:port pairs or networks inside your own network that model calls may reach."""
+    """Hosts, host:port pairs or networks inside your own network that model services and login methods may be at."""
     plugins: tuple[str, ...] | None = None
     """Names of the plugins to load; unset loads all that are installed."""
     plugins_required: tuple[str, ...] = ()
@@ -134,7 +138,19 @@ class Settings:
         settings = replace(cls(**values), **overrides)
         if unknown := set(settings.lanes) - set(LANES):
             raise SettingsError(f"FOLKMOOT_LANES names {sorted(unknown)}: the lanes are {', '.join(LANES)}")
+        for name, value in values.items():
+            if hints[name] is int and value < (least := LEAST.get(name, 1)):
+                raise SettingsError(f"FOLKMOOT_{name.upper()} is {value}: it must be {least} or more")
+        _check_public_url(settings.public_url)
+        settings.proxies()
         return settings
+
+    def require_engines(self) -> None:
+        """Raises `SettingsError` if an address or the master key is missing or cannot work; connects to nothing."""
+        for name in ("database_url", "redis_url", "storage_url"):
+            if not getattr(self, name):
+                raise SettingsError(f"FOLKMOOT_{name.upper()} is not set: `folkmoot settings` explains it")
+        self.master_keys()
 
     def master_keys(self) -> list[bytes]:
         """The master keys as bytes. Raises `SettingsError` for none, or for one that is not 32 bytes."""
@@ -157,6 +173,15 @@ class Settings:
             raise SettingsError("FOLKMOOT_SECRET_KEY is not set: make one with `openssl rand -base64 32`")
         return keys
 
+    def proxies(self) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
+        """`trusted_proxies`, read. Raises `SettingsError` for one that is not a network."""
+        try:
+            return tuple(ipaddress.ip_network(name, strict=False) for name in self.trusted_proxies)
+        except ValueError as error:
+            raise SettingsError(
+                f"FOLKMOOT_TRUSTED_PROXIES has what is not a network ({error}): write `10.0.0.0/8`"
+            ) from error
+
     def url(self) -> str:
         """`public_url` without a slash at the end, or where this process listens."""
         host = f"[{self.host}]" if ":" in self.host else self.host
@@ -170,6 +195,20 @@ class Settings:
         host = f"[{parts.hostname}]" if parts.hostname and ":" in parts.hostname else parts.hostname
         port = parts.port or (443 if parts.scheme == "https" else 80)
         return (*self.net_allow, f"{host}:{port}")
+
+
+def _check_public_url(url: str) -> None:
+    """Links in mails and sign-in elsewhere lead there, and cookies are for its root."""
+    try:
+        parts = urlsplit(url)
+        whole = parts.scheme in ("https", "http") and parts.hostname and (parts.port is None or parts.port)
+    except ValueError:
+        whole = False
+        parts = urlsplit("")
+    if url and (not whole or parts.username or parts.path not in ("", "/") or parts.query or parts.fragment):
+        raise SettingsError(
+            f"FOLKMOOT_PUBLIC_URL is {url!r}: write scheme and host and nothing behind them, as https://folkmoot.example"
+        )
 
 
 def _guessable(key: bytes) -> bool:
@@ -207,7 +246,7 @@ def described() -> list[tuple[str, str, str]]:
     for before, after in zip(body.body, body.body[1:], strict=False):
         match before, after:
             case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=note)):
-                notes[name] = str(note)
+                notes[name] = " ".join(str(note).split())
             case _:
                 pass
     rows: list[tuple[str, str, str]] = []

@@ -22,7 +22,7 @@ ADDED = (
     "INSERT INTO key_addresses (id, tenant_id, key_id, ip)"
     " VALUES (gen_random_uuid(), :tenant, CAST(:key_id AS uuid), '192.0.2.1')",
     "INSERT INTO platform_admins (id, tenant_id, user_id, granted_by)"
-    " VALUES (gen_random_uuid(), :tenant, CAST(:colleague AS uuid), 'a test')",
+    " VALUES (uuidv7(), :tenant, CAST(:colleague AS uuid), 'a test')",
     "INSERT INTO allowed_origins (id, tenant_id, origin) VALUES (gen_random_uuid(), :tenant, :origin)",
 )
 

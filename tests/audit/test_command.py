@@ -87,6 +87,20 @@ async def test_export_prints_the_log_and_leaves_its_reason_there(run, log):
     assert refused.exit_code == 2
 
 
+@pytest.mark.parametrize(("form", "lines"), [("csv", 1), ("jsonl", 0)])
+async def test_export_says_when_nothing_fits(run, log, form, lines):
+    done = await run("export", "--tenant", log.name, "--reason", "Case 2026-114", "--format", form, "--action", "usr.")
+    assert done.exit_code == 0, done.output
+    assert len(done.stdout.splitlines()) == lines
+    assert f"no event of {log.name} fits" in done.stderr
+
+
+async def test_accept_says_that_nothing_was_missing(run, log):
+    done = await run("accept", "--tenant", log.name, "--reason", "Restored the backup of today")
+    assert done.exit_code == 0, done.output
+    assert "nothing was accepted" in done.stdout
+
+
 async def test_accept_takes_the_end_as_it_is(run, log):
     head = await witness.recall(log.app.redis, log.tenant_id)
     await witness.remember(log.app.redis, log.tenant_id, replace(head, position=head.position + 5))

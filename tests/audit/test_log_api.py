@@ -203,6 +203,7 @@ async def test_json_lines_are_the_whole_log_and_the_export_is_an_event_first(app
         await write(app, owner.tenant_id, "space.archived", data={"n": number})
     reason = await reason_of(owner)
     answer = await owner.get("/audit/export", params={"reason_id": reason, "format": "jsonl"})
+    assert answer.headers["content-type"] == "application/x-ndjson"
     lines = [json.loads(line) for line in answer.text.splitlines()]
     assert lines[0]["action"] == "audit.exported"
     assert lines[0]["data"] == {"reason": REASON, "format": "jsonl", "filter": {}}

@@ -73,6 +73,12 @@ async def test_who_guesses_on_is_locked_out_of_that_name_alone(browser, director
     assert (await events(owner.tenant_id, "session.failed"))[-1]["data"]["reason"] == "account-locked"
 
 
+async def test_one_name_in_many_spellings_is_one_name_to_guess_at(browser, directory):
+    spellings = ("ada", "\uff21\uff24\uff21", "a\u200bda", "a\u0300da", "a d a", "ad\u00ada")
+    answers = [await login(browser, directory, name, password="x") for name in spellings]
+    assert [answer.json()["code"] for answer in answers] == ["invalid-credentials"] * 5 + ["too-many-attempts"]
+
+
 async def test_a_directory_that_is_down_costs_no_guess(browser, directory, world):
     world.faults["authenticate"] = down
     for _ in range(12):

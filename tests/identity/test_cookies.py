@@ -1,12 +1,16 @@
 """Browsers: signed in by cookies alone, and by nobody else's leave."""
 
+from dataclasses import replace
+
 import pytest
 from litestar.testing import RequestFactory
 
 from folkmoot.identity import cookies
 from folkmoot.kit.access import Principal
 from folkmoot.kit.errors import Forbidden
+from folkmoot.main import create_app
 from tests.identity.browsing import HOST, at, bearer, events_of, login, noted
+from tests.support.people import PASSWORD
 
 ORIGIN = {"Origin": HOST}
 
@@ -44,6 +48,25 @@ async def test_by_tls_no_cookie_is_ever_sent_without(api, owner):
     async with at(api, base="https://folkmoot.test") as browser:
         for line in jar(await login(browser, owner)).values():
             assert "secure" in {part.strip() for part in line.split(";")}
+
+
+async def test_where_people_come_by_tls_cookies_are_secure_whatever_the_proxy_says(app, changed, owner):
+    behind = create_app(replace(app.settings, public_url="https://folkmoot.example"))
+    behind.state.app = changed(public_url="https://folkmoot.example")
+    async with at(behind) as browser:
+        answer = await login(browser, owner)
+        cleared = await browser.post("/auth/logout", headers=bearer(answer.json()["access_token"]))
+        for line in [*jar(answer).values(), *jar(cleared).values()]:
+            assert "secure" in {part.strip() for part in line.split(";")}
+
+
+@pytest.mark.parametrize("origin", ["http://[", "http://folkmoot.test]", "http://[::1", "//", "http://a:99999999"])
+async def test_an_origin_that_is_no_address_is_another_site(browser, owner, origin):
+    answer = await browser.post(
+        "/auth/login", json={"email": owner.user.email, "password": PASSWORD}, headers={"Origin": origin}
+    )
+    assert (answer.status_code, answer.json()["code"]) == (403, "cross-site")
+    assert "set-cookie" not in answer.headers
 
 
 async def test_a_client_that_wants_no_cookie_gets_none(browser, owner):

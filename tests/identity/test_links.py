@@ -131,6 +131,19 @@ async def test_every_changed_token_is_refused(app, person, stranger):
             assert code(answer) == (400, "link-invalid")
 
 
+async def test_a_link_that_lets_nobody_in_is_an_event_of_whoever_it_concerns(app, person, stranger, superuser):
+    link = await made(app, person)
+    token = token_of(app.keyring, link)
+    await Links(app).accept(token, NEW)
+    for path, given in (("link", token), ("link/accept", token), ("link/accept", token[:-1] + "!")):
+        body = {"token": given} | ({"password": NEW} if path != "link" else {})
+        assert (await stranger.post(f"/api/v1/auth/{path}", json=body, headers={"X-Request-ID": link.id.hex})).is_error
+    await app.part(Recorder).flush()
+    found = await events(superuser, "request_id = :id AND action = 'link.refused'", id=link.id.hex)
+    assert [data for _, data in found] == [{"code": "link-used"}] * 2 + [{"code": "link-invalid"}]
+    assert not [data for _, data in found if token in str(data)]
+
+
 async def test_a_link_of_before_a_rotation_of_the_master_key_is_still_good(app, person):
     link = await make(app, person.user)
     before, after = b"b" * 20 + bytes(range(12)), b"a" * 20 + bytes(range(12))

@@ -105,6 +105,17 @@ async def test_setting_it_up_needs_the_password_and_happens_once(owner, clock):
     assert told(await owner.post("/me/second-factor/confirm", json={"code": "123456"})) == (409, "second-factor-exists")
 
 
+async def test_the_first_code_cannot_be_guessed_by_who_sits_at_the_desk(owner, clock, superuser):
+    begun = await owner.post("/me/second-factor", json={"password": PASSWORD})
+    phone = Authenticator(begun.json()["secret"])
+    wrong = next(code for code in ("000000", "111111") if code not in {phone.code(steps) for steps in (-1, 0, 1)})
+    answers = [await owner.post("/me/second-factor/confirm", json={"code": wrong}) for _ in range(throttle.FREE + 1)]
+    assert [told(answer) for answer in answers[:-1]] == [(400, "second-factor-wrong")] * throttle.FREE
+    assert told(answers[-1]) == (429, "too-many-attempts")
+    failed = [data for action, data in await events_of(superuser, owner) if action == "session.failed"]
+    assert failed == [{"reason": "second-factor-wrong", "signed_in": True}] * throttle.FREE
+
+
 async def test_signing_in_asks_for_a_code_once_the_password_was_right(browser, owner, clock):
     phone, _ = await enrol(owner)
     clock.now += 60

@@ -1,6 +1,7 @@
 """Guessing passwords: slower and slower, then not at all, whatever is tried at once."""
 
 import asyncio
+import contextlib
 from dataclasses import replace
 from uuid import uuid4
 
@@ -8,9 +9,11 @@ import pytest
 from redis.exceptions import ConnectionError as RedisDown
 
 from folkmoot.identity import passwords, throttle
+from folkmoot.identity.service import UserService
 from folkmoot.identity.sign_in import SignIn
 from folkmoot.identity.throttle import Locked, Throttle
-from folkmoot.kit.caller import Caller, called_by
+from folkmoot.kit.access import Principal
+from folkmoot.kit.caller import Caller, called_by, network_of
 from folkmoot.kit.errors import NotSignedIn
 from folkmoot.tenants.models import PLATFORM
 from tests.identity.browsing import address, at, events_of, login, noted, until
@@ -129,6 +132,25 @@ async def test_the_right_password_clears_the_account_but_not_the_address(api, ow
         assert (await login(elsewhere, owner)).status_code == 200
 
 
+async def test_signing_in_to_ones_own_organisation_gives_no_new_guesses_at_another(app, owner, tenancy):
+    email = owner.user.email
+    own, name = await tenancy.tenant()
+    async with app.begin(Principal.system(own)) as work:
+        await UserService(work).create(email, await passwords.hash_password("the guesser's own one"), role="owner")
+    codes = []
+    for number in range(throttle.FREE + 3):
+        with called_by(Caller("", address())):
+            try:
+                await SignIn(app).login(email, f"{WRONG} {number}", owner.tenant_name)
+            except (NotSignedIn, Locked) as refusal:
+                codes.append(refusal.code)
+            with contextlib.suppress(Locked):
+                await SignIn(app).login(email, "the guesser's own one", name)
+            await Throttle(app).forgive(email)
+    assert codes.count("invalid-credentials") == throttle.FREE, codes
+    assert codes[-1] in ("too-many-attempts", "account-locked")
+
+
 async def test_an_address_gets_no_further_by_guessing_at_many_accounts_at_once(changed):
     app, ip = changed(login_attempts_per_address=7), address()
 
@@ -158,9 +180,9 @@ async def test_an_ipv6_address_is_the_network_that_somebody_has(changed):
 
 
 async def test_an_ipv4_address_in_the_form_of_ipv6_is_the_same_address():
-    assert throttle._network("::ffff:192.0.2.7") == throttle._network("192.0.2.7") == "192.0.2.7"
-    assert throttle._network("2001:db8::1") == throttle._network("2001:db8::ffff")
-    assert throttle._network("2001:db8:0:1::1") != throttle._network("2001:db8::1")
+    assert network_of("::ffff:192.0.2.7") == network_of("192.0.2.7") == "192.0.2.7"
+    assert network_of("2001:db8::1") == network_of("2001:db8::ffff") == network_of("2001:db8::1%eth0")
+    assert network_of("2001:db8:0:1::1") != network_of("2001:db8::1")
 
 
 async def test_a_new_password_by_link_unlocks_the_account(browser, owner, app, patient):

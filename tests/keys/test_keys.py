@@ -173,8 +173,7 @@ async def test_a_scope_that_its_owner_could_never_use_is_too_wide(owner, tenancy
     assert (await owner.made("/api-keys", name="Admin", scopes=["admin"]))["kind"] == "user"
     assert await code(owner.post("/api-keys", json={"name": "P", "scopes": ["platform"]})) == (403, "scope-too-wide")
     await change(
-        "INSERT INTO platform_admins (id, tenant_id, user_id, granted_by) VALUES (:id, :tenant, :user, 'the test')",
-        id=uuid4(),
+        "INSERT INTO platform_admins (id, tenant_id, user_id, granted_by) VALUES (uuidv7(), :tenant, :user, 'a test')",
         tenant=owner.tenant_id,
         user=owner.user.id,
     )

@@ -73,8 +73,7 @@ async def refusal(client, method: str, path: str) -> str:
 @pytest.fixture
 async def platform_owner(owner, change):
     await change(
-        "INSERT INTO platform_admins (id, tenant_id, user_id, granted_by) VALUES (:id, :tenant, :user, 'the test')",
-        id=uuid4(),
+        "INSERT INTO platform_admins (id, tenant_id, user_id, granted_by) VALUES (uuidv7(), :tenant, :user, 'a test')",
         tenant=owner.tenant_id,
         user=owner.user.id,
     )

@@ -53,6 +53,11 @@ async def test_a_wrong_field_is_named(owner, fields, path):
     assert body["errors"][0]["message"]
 
 
+async def test_a_body_that_is_not_there_is_said(owner):
+    body = assert_problem(await owner.post("/spaces"), 400, "validation-failed")
+    assert body["detail"].startswith("a body is missing")
+
+
 @pytest.mark.parametrize("content", [b"[]", b'"x"', b"1", b"null"])
 async def test_a_body_of_another_shape_is_refused(owner, content):
     response = await owner.post("/spaces", content=content, headers={"content-type": "application/json"})
@@ -63,6 +68,13 @@ async def test_a_body_of_another_shape_is_refused(owner, content):
 async def test_characters_that_text_may_not_have_are_refused_at_the_door(owner, raw):
     response = await owner.post("/spaces", content=raw, headers={"content-type": "application/json"})
     assert response.status_code == 400
+
+
+@pytest.mark.parametrize("raw", [b'{"name": "\xff"}', b'{"\xfe": 1}', b'{"name": "a\xc3"}', b"\xff\xfe{"])
+async def test_a_body_that_is_not_utf_8_is_refused_at_the_door(owner, stranger, raw):
+    for client, path in ((owner, "/spaces"), (stranger, "/api/v1/auth/login"), (owner, "/me/password")):
+        response = await client.post(path, content=raw, headers={"content-type": "application/json"})
+        assert_problem(response, 400, "bad-request")
 
 
 async def test_each_refusal_is_a_problem(owner, stranger, tenancy):

@@ -30,7 +30,7 @@ INSERT INTO external_accounts (id, tenant_id, user_id, login_method_id, issuer, 
     VALUES (gen_random_uuid(), :t, :user, :d, 'https://id.example', 'ada', 'ada@people.example', now());
 INSERT INTO links (id, tenant_id, user_id, purpose, expires_at) VALUES (gen_random_uuid(), :t, :user, 'reset', now());
 INSERT INTO allowed_origins (id, tenant_id, origin) VALUES (gen_random_uuid(), :t, 'https://intranet.example');
-INSERT INTO platform_admins (id, tenant_id, user_id, granted_by) VALUES (gen_random_uuid(), :t, :user, 'a test');
+INSERT INTO platform_admins (id, tenant_id, user_id, granted_by) VALUES (uuidv7(), :t, :user, 'a test');
 INSERT INTO audit_seals (id, tenant_id, position, event_id, mac)
     SELECT gen_random_uuid(), :t, -1, id, '\\x00' FROM events WHERE tenant_id = :t
     AND id NOT IN (SELECT event_id FROM audit_seals) LIMIT 1 ON CONFLICT DO NOTHING;

@@ -148,8 +148,34 @@ async def test_suspending_stops_every_call_and_sign_in_and_resuming_lets_in_agai
         assert told[0].data["reason"] == "The contract ended."
 
 
-@pytest.mark.parametrize("body", [{}, {"reason": ""}, {"reason": "  "}, {"reason": "x" * 1001}, {"why": "x"}])
-async def test_nobody_is_shut_out_without_a_reason(admin, tenancy, body):
+@pytest.mark.parametrize("end", ["suspend", "delete"])
+async def test_a_key_that_was_used_a_moment_ago_is_shut_out_at_once_too(admin, tenancy, monkeypatch, end):
+    monkeypatch.setattr("folkmoot.keys.authenticate.REMEMBER_SECONDS", 60)
+    person = await tenancy.owner()
+    as_key = {"Authorization": f"Bearer {(await person.made('/api-keys', name='Script'))['key']}"}
+    assert (await person.get("/me", headers=as_key)).status_code == 200
+    path, name = f"{TENANTS}/{person.tenant_id}", (await person.get("/me")).json()["tenant"]["name"]
+    answer = await (admin.post(f"{path}/suspend") if end == "suspend" else admin.delete(path, params={"name": name}))
+    assert answer.status_code in (200, 202)
+    refused = await person.get("/me", headers=as_key)
+    assert (refused.status_code, refused.json()["code"]) == (403, "tenant-suspended")
+
+
+@pytest.mark.parametrize("body", [{}, None])
+async def test_suspending_waits_for_no_reason_and_does_not_wipe_one(admin, tenancy, events, body):
+    person = await tenancy.owner()
+    path = f"{TENANTS}/{person.tenant_id}/suspend"
+    shut = await (admin.post(path) if body is None else admin.post(path, json=body))
+    assert (shut.status_code, shut.json()["state"], shut.json()["state_reason"]) == (200, "suspended", "")
+    assert (await person.get("/me")).json()["code"] == "tenant-suspended"
+    told = await admin.post(path, json={"reason": "unpaid"})
+    assert (await admin.post(path)).json()["state_reason"] == told.json()["state_reason"] == "unpaid"
+    told = [row.data["reason"] for row in await events(PLATFORM, person.tenant_id) if row.action == "tenant.suspended"]
+    assert told == ["", "unpaid"]
+
+
+@pytest.mark.parametrize("body", [{"reason": ""}, {"reason": "  "}, {"reason": "x" * 1001}, {"why": "x"}])
+async def test_nobody_is_shut_out_for_a_reason_that_is_none(admin, tenancy, body):
     person = await tenancy.owner()
     refused = await admin.post(f"{TENANTS}/{person.tenant_id}/suspend", json=body)
     assert (refused.status_code, refused.json()["code"]) == (400, "validation-failed")

@@ -22,6 +22,11 @@ METHOD = text(
     "INSERT INTO login_methods (id, tenant_id, kind, name, config, enabled, provisioning)"
     " VALUES (gen_random_uuid(), :t, 'oidc', 'Our own', '\\x00', true, '{}')"
 )
+ACCOUNT = text(
+    "INSERT INTO external_accounts (id, tenant_id, user_id, login_method_id, issuer, subject, email, last_used_at)"
+    " SELECT gen_random_uuid(), :t, users.id, login_methods.id, 'https://id.example', users.id::text, '', now()"
+    " FROM users JOIN login_methods USING (tenant_id) WHERE tenant_id = :t AND users.role = 'owner'"
+)
 
 
 @pytest.fixture
@@ -180,7 +185,23 @@ async def test_passwords_are_not_switched_off_while_there_is_no_other_way_in(own
     assert (await owner.get(PATH)).json()["settings"]["password_login"] is True
     async with superuser.begin() as connection:
         await connection.execute(METHOD, {"t": owner.tenant_id})
+    # It may be one that does not work, or where no owner has an account: then nobody could undo it.
+    refused = await owner.patch(PATH, json=off)
+    assert (refused.status_code, refused.json()["code"]) == (409, "no-other-way-in")
+    assert "no owner" in refused.json()["detail"]
+    async with superuser.begin() as connection:
+        await connection.execute(ACCOUNT, {"t": owner.tenant_id})
     assert (await owner.patch(PATH, json=off)).json()["settings"]["password_login"] is False
+
+
+async def test_an_owner_of_another_organisation_is_no_way_in_to_this_one(owner, tenancy, superuser):
+    other = await tenancy.owner()
+    async with superuser.begin() as connection:
+        for tenant_id in (owner.tenant_id, other.tenant_id):
+            await connection.execute(METHOD, {"t": tenant_id})
+        await connection.execute(ACCOUNT, {"t": other.tenant_id})
+    refused = await owner.patch(PATH, json={"settings": {"password_login": False}})
+    assert (refused.status_code, refused.json()["code"]) == (409, "no-other-way-in")
 
 
 def test_settings_stored_by_an_older_version_are_read():

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import socket
 import threading
 
 import msgspec
 import pytest
+from folkmoot_auth_ldap import backend as backend_module
 from folkmoot_auth_ldap import connect, register_auth_backends
+from folkmoot_auth_ldap import wire as wire_module
 from folkmoot_auth_ldap.backend import WRONG, _subject
 from folkmoot_auth_ldap.config import LdapConfig
 from folkmoot_sdk import AccountNotAllowed, BackendUnavailable, InvalidCredentials, PluginContext, Secret
@@ -188,6 +191,119 @@ async def test_a_directory_that_is_gone_or_silent_is_unavailable(directory, capl
     finally:
         silent.close()
     assert PASSWORD not in caplog.text
+
+
+@pytest.fixture
+def dripping():
+    """Begins an answer and says a byte of it now and then, so that no wait for a byte is ever over."""
+    server = socket.create_server(("127.0.0.1", 0))
+    over = threading.Event()
+
+    def drip(peer):
+        with peer, contextlib.suppress(OSError):
+            # The first byte says of which kind the record is that then never comes to its end.
+            peer.sendall(b"\x16\x03\x03\x40\x00" if peer.recv(1) == b"\x16" else b"\x30\x84\x00\x0f\xff\xff")
+            while not over.wait(0.1):
+                peer.sendall(b"\x00")
+
+    def listen():
+        while True:
+            try:
+                peer, _ = server.accept()
+            except OSError:
+                return
+            threading.Thread(target=drip, args=(peer,), daemon=True).start()
+
+    threading.Thread(target=listen, daemon=True).start()
+    yield f"127.0.0.1:{server.getsockname()[1]}"
+    over.set()
+    server.close()
+
+
+@pytest.mark.parametrize("scheme", ["ldap", "ldaps"])
+async def test_a_directory_that_drips_holds_no_thread_and_nobody_else(directory, dripping, monkeypatch, scheme):
+    monkeypatch.setattr(backend_module, "DEADLINE", 0.5)
+    context = PluginContext(http=None, log=logging.getLogger("test.ldap"), clock=FixedClock())
+    config = decode_config(LdapConfig, settings(directory, url=f"{scheme}://{dripping}", security="none"))
+    async with connect(config, context) as backend, asyncio.timeout(20):
+        asked = [backend.authenticate("ada", Secret(PASSWORD)) for _ in range(3 * backend_module.THREADS)]
+        answers = asyncio.gather(*asked, return_exceptions=True)
+        # What else is done in threads goes on meanwhile.
+        await asyncio.to_thread(int)
+        assert {type(answer) for answer in await answers} == {BackendUnavailable}
+        # Each of its threads is free again: they can all meet.
+        meeting = threading.Barrier(backend_module.THREADS, timeout=10)
+        loop = asyncio.get_running_loop()
+        await asyncio.gather(
+            *(loop.run_in_executor(backend._threads, meeting.wait) for _ in range(backend_module.THREADS))
+        )
+
+
+@pytest.mark.parametrize("said", [b"", b"\x30", b"\x30\x84\x00\x0f\xff\xff" + bytes(100)])
+async def test_a_directory_that_hangs_up_leaves_no_thread_running(directory, said):
+    server = socket.create_server(("127.0.0.1", 0))
+
+    def talk():
+        for _ in range(2):
+            peer, _ = server.accept()
+            peer.recv(1000)
+            peer.sendall(said)
+            peer.close()
+
+    threading.Thread(target=talk, daemon=True).start()
+    context = PluginContext(http=None, log=logging.getLogger("test.ldap"), clock=FixedClock())
+    try:
+        for security in ("none", "starttls"):
+            url = f"ldap://127.0.0.1:{server.getsockname()[1]}"
+            config = decode_config(LdapConfig, settings(directory, url=url, security=security))
+            async with connect(config, context) as backend, asyncio.timeout(10):
+                with pytest.raises(BackendUnavailable):
+                    await backend.check()
+                threads = list(backend._threads._threads)
+            for thread in threads:
+                await asyncio.to_thread(thread.join, 5)
+                assert not thread.is_alive()
+    finally:
+        server.close()
+
+
+async def test_a_directory_that_never_stops_talking_is_cut_off(directory, monkeypatch):
+    monkeypatch.setattr(wire_module, "MOST_BYTES", 100_000)
+    server = socket.create_server(("127.0.0.1", 0))
+    told = []
+
+    def talk():
+        peer, _ = server.accept()
+        with peer, contextlib.suppress(OSError):
+            peer.sendall(b"\x30\x84\x7f\xff\xff\xff")
+            while True:
+                peer.sendall(bytes(10_000))
+                told.append(10_000)
+
+    thread = threading.Thread(target=talk, daemon=True)
+    thread.start()
+    try:
+        with pytest.raises(BackendUnavailable):
+            await signing_in(directory, "ada", url=f"ldap://127.0.0.1:{server.getsockname()[1]}", security="none")
+        await asyncio.to_thread(thread.join, 10)
+        assert sum(told) < 20_000_000
+    finally:
+        server.close()
+
+
+async def test_who_goes_away_leaves_no_thread_behind(directory, dripping):
+    context = PluginContext(http=None, log=logging.getLogger("test.ldap"), clock=FixedClock())
+    config = decode_config(LdapConfig, settings(directory, url=f"ldap://{dripping}", security="none"))
+    async with connect(config, context) as backend:
+        asking = asyncio.create_task(backend.authenticate("ada", Secret(PASSWORD)))
+        await asyncio.sleep(0.3)
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+        threads = list(backend._threads._threads)
+    for thread in threads:
+        await asyncio.to_thread(thread.join, 10)
+        assert not thread.is_alive()
 
 
 async def test_a_server_that_answers_nonsense_is_unavailable(directory):

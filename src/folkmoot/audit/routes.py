@@ -185,6 +185,10 @@ def _file(body: AsyncIterator[bytes], form: Format) -> Stream:
     name = f"folkmoot-log-{datetime.now(UTC):%Y-%m-%d}.{form}"
     return Stream(
         body,
-        media_type=MEDIA_TYPES[form],
-        headers={"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "no-store"},
+        headers={
+            # As a header, because the route's media type would win over the response's.
+            "Content-Type": MEDIA_TYPES[form],
+            "Content-Disposition": f'attachment; filename="{name}"',
+            "Cache-Control": "no-store",
+        },
     )

@@ -25,7 +25,13 @@ SHOWN = 20
 
 @click.group()
 def audit() -> None:
-    """Check and export the log of what happened."""
+    """Check and export the log of what happened.
+
+    \b
+    Examples:
+      folkmoot audit verify
+      folkmoot audit export --tenant Riverside --reason "Case 2026-114" > log.jsonl
+    """
 
 
 @audit.command()
@@ -66,8 +72,10 @@ def verify(tenant_name: str | None, data: Path | None) -> None:
 @click.option("--format", "form", type=click.Choice(["csv", "jsonl"]), default="jsonl", show_default=True)
 @click.option("--reason", required=True, help="Why it is read; it is kept in the log.")
 @click.option("--action", default=None, help="As `session.failed`, or a family: `session.`")
-@click.option("--from", "since", type=click.DateTime(), default=None, help="The first moment, in UTC.")
-@click.option("--to", "until", type=click.DateTime(), default=None, help="The first moment after, in UTC.")
+@click.option("--from", "since", type=click.DateTime(), default=None, metavar="TIME",
+              help="From this moment on, as 2026-11-01 or 2026-11-01T08:00:00, in UTC.")  # fmt: skip
+@click.option("--to", "until", type=click.DateTime(), default=None, metavar="TIME",
+              help="Up to before this moment, in UTC.")  # fmt: skip
 @TENANT
 @DATA
 def export_log(
@@ -91,8 +99,13 @@ def export_log(
             async with within(app, tenant_name) as work:
                 work.record("audit.exported", "audit", data={"reason": reason.strip(), "format": form})
                 tenant_id = work.principal.tenant
+            parts = 0
             async for part in written(app, tenant_id, wanted, "csv" if form == "csv" else "jsonl"):
+                parts += bool(part)
                 sys.stdout.buffer.write(part)
+            # CSV begins with the names of its columns.
+            if parts <= (form == "csv"):
+                click.echo(f"folkmoot: no event of {tenant_name} fits", err=True)
 
     asyncio.run(run())
 
@@ -119,13 +132,16 @@ def accept(reason: str, tenant_name: str | None, data: Path | None) -> None:
         from folkmoot.audit.verify import accept_lost
 
         async with opened(data) as app:
+            accepted = False
             if tenant_name is None and (gone := await accept_lost(app, reason.strip(), operator())):
+                accepted = True
                 click.echo(f"logs of organisations that are not here: {gone}")
             for tenant_id, name in await _tenants(app, tenant_name):
                 missing = await take(app, tenant_id, reason.strip(), operator())
                 if missing is not None:
+                    accepted = True
                     click.echo(f"{name}: {missing}")
-        click.echo("done")
+        click.echo("accepted" if accepted else "nothing is missing at the end of any log, so nothing was accepted")
 
     asyncio.run(run())
 

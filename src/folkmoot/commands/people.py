@@ -94,7 +94,7 @@ def user_password(email: str, password: str, tenant_name: str, data: Path | None
             async with within(app, tenant_name) as work:
                 users = UserService(work)
                 await users.set_password(await users.with_email(email), hashed)
-        click.echo("done; all sessions have ended")
+        click.echo(f"{email} has a new password; all sessions of this person have ended")
 
     asyncio.run(run())
 

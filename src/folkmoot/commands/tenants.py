@@ -10,7 +10,7 @@ from uuid import UUID
 
 import click
 
-from folkmoot.commands.reach import DATA, opened, operator
+from folkmoot.commands.reach import DATA, opened, operator, within
 
 if TYPE_CHECKING:
     from folkmoot.kit.app import App
@@ -96,29 +96,29 @@ def tenant_show(name: str, data: Path | None) -> None:
         _row("name", found.name)
         _row("state", f"{found.state}{f' ({found.state_reason})' if found.state_reason else ''}")
         _row("made", f"{found.created_at:%Y-%m-%d %H:%M} UTC")
-        _row("people", f"{used.users} of {_limit(found.max_users)}")
-        _row("storage", f"{used.storage_bytes} of {_limit(found.max_storage_bytes)} bytes")
-        _row("requests", f"{_limit(found.requests_per_minute, 'the default')} in a minute")
+        _row("people", f"{used.users} (quota: {_limit(found.max_users)})")
+        _row("storage", f"{used.storage_bytes} bytes (quota: {_limit(found.max_storage_bytes)})")
+        _row("requests", f"(quota: {_limit(found.requests_per_minute, 'the default')} in a minute)")
 
     asyncio.run(run())
 
 
 @tenant.command("suspend")
 @NAME
-@click.option("--reason", required=True, help="For its administrators and for the log.")
+@click.option("--reason", help="For its administrators and for the log.")
 @DATA
-def tenant_suspend(name: str, reason: str, data: Path | None) -> None:
+def tenant_suspend(name: str, reason: str | None, data: Path | None) -> None:
     """Shut everybody of an organisation out, at once. Nothing is removed.
 
     \b
     Example: folkmoot tenant suspend Riverside --reason "The contract ended."
     """
-    if not reason.strip():
-        raise click.BadParameter("say why", param_hint="--reason")
+    if reason is not None and not reason.strip():
+        raise click.BadParameter("say why, or leave it out", param_hint="--reason")
 
     async def run() -> None:
         async with opened(data) as app:
-            await _service(app).suspend((await _named(app, name)).id, reason.strip())
+            await _service(app).suspend((await _named(app, name)).id, (reason or "").strip())
         click.echo(f"{name} is suspended; `folkmoot tenant resume` lets its people in again")
 
     asyncio.run(run())
@@ -138,6 +138,30 @@ def tenant_resume(name: str, data: Path | None) -> None:
         async with opened(data) as app:
             await _service(app).resume((await _named(app, name)).id)
         click.echo(f"{name} is active")
+
+    asyncio.run(run())
+
+
+@tenant.command("passwords")
+@NAME
+@click.argument("state", type=click.Choice(["on", "off"]))
+@DATA
+def tenant_passwords(name: str, state: str, data: Path | None) -> None:
+    """Let the people of an organisation sign in by password, or only by its login methods.
+
+    For the day when its identity provider is gone and no owner gets in. `folkmoot user password` sets one.
+
+    \b
+    Example: folkmoot tenant passwords Riverside on
+    """
+    from folkmoot.tenants.schemas import OrganisationUpdate, SettingsUpdate
+    from folkmoot.tenants.service import OrganisationService
+
+    async def run() -> None:
+        change = OrganisationUpdate(settings=SettingsUpdate(password_login=state == "on"))
+        async with opened(data) as app, within(app, name) as work:
+            await OrganisationService(work).update(change, None)
+        click.echo(f"passwords are {state} in {name}")
 
     asyncio.run(run())
 
@@ -166,8 +190,10 @@ def tenant_delete(name: str, confirmed: str | None, data: Path | None) -> None:
             _, used = await _service(app).get(found.id)
             typed = confirmed
             if typed is None:
-                click.echo(f"{name} has {used.users} people and {used.storage_bytes} bytes of files.", err=True)
-                typed = click.prompt("Type its name to delete all of it for ever", default="", err=True)
+                click.echo(f"{name}: people {used.users}, files {used.storage_bytes} bytes.", err=True)
+                typed = click.prompt(
+                    "Type its name to delete all of it for ever", default="", show_default=False, err=True
+                )
             if typed != name:
                 raise click.ClickException(f"that is not the name {name!r}: nothing was deleted")
             asked = await _service(app).delete(found.id, typed, remove_tenant)
@@ -228,5 +254,5 @@ def _row(name: str, value: object) -> None:
     click.echo(f"{name:10} {value}")
 
 
-def _limit(value: int | None, without: str = "no limit") -> str:
+def _limit(value: int | None, without: str = "none") -> str:
     return without if value is None else str(value)

@@ -336,5 +336,13 @@ def refusal(error: AuthError, method: LoginMethod) -> AppError:
 
 
 def _account(method: LoginMethod, identifier: str) -> str:
-    """What guesses are counted by: a name in one directory."""
-    return f"{method.id}:{identifier.strip().lower()}"
+    """What guesses are counted by: a name in one directory.
+
+    Directories take many spellings for one name (RFC 4518; Active Directory also leaves out accents), and each
+    would otherwise be guessed at anew.
+    """
+    plain = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", identifier).casefold())
+    letters = (
+        char for char in plain if unicodedata.category(char) not in ("Cc", "Cf", "Mn", "Me") and not char.isspace()
+    )
+    return f"{method.id}:{''.join(letters)}"

@@ -1,6 +1,6 @@
 """How a browser stays signed in without a script ever holding a token.
 
-Three cookies, all `SameSite=Strict`, and `Secure` where the request came by TLS: the refresh token, for `/auth`
+Three cookies, all `SameSite=Strict`, and `Secure` where people come by TLS: the refresh token, for `/auth`
 alone; the access token, for the API; and a value that scripts may read and must repeat in `X-CSRF-Token`. Another
 site can neither read that value nor, being another site, send the cookies along.
 """
@@ -44,7 +44,7 @@ def token_answer(app: App, connection: Connection, signed: SignedIn, *, cookie: 
 
 def session_cookies(app: App, connection: Connection, signed: SignedIn) -> list[Cookie]:
     """The cookies of a session, to give to a `Response` or a `Redirect`."""
-    secure, days = _by_tls(connection), app.settings.refresh_token_days
+    secure, days = _secure(app, connection), app.settings.refresh_token_days
     values = {
         REFRESH: (signed.refresh_token, days * 86_400),
         ACCESS: (signed.access_token, signed.expires_in),
@@ -66,7 +66,7 @@ def session_cookies(app: App, connection: Connection, signed: SignedIn) -> list[
 
 def clear_cookies(connection: Connection) -> list[Cookie]:
     """What makes a browser forget them."""
-    secure = _by_tls(connection)
+    secure = _secure(connection.app.state.app, connection)
     return [
         Cookie(key=name, value="", path=path, httponly=name != CSRF, secure=secure, samesite="strict", max_age=0)
         for name, path in PATHS.items()
@@ -107,7 +107,10 @@ def check_origin(app: App, connection: Connection) -> None:
         raise _cross_site()
     if origin is None:
         return
-    parts, public = urlsplit(origin), urlsplit(app.settings.public_url)
+    try:
+        parts, public = urlsplit(origin), urlsplit(app.settings.public_url)
+    except ValueError:
+        raise _cross_site() from None
     if app.settings.public_url and (parts.scheme, parts.netloc) == (public.scheme, public.netloc):
         return
     downgraded = _by_tls(connection) and parts.scheme != "https"
@@ -117,6 +120,11 @@ def check_origin(app: App, connection: Connection) -> None:
 
 def _cross_site() -> Forbidden:
     return Forbidden("this request comes from another site", code="cross-site")
+
+
+def _secure(app: App, connection: Connection) -> bool:
+    # By the settings as well: a proxy that takes TLS off need not be one that we were told to trust.
+    return _by_tls(connection) or app.settings.url().startswith("https://")
 
 
 def _by_tls(connection: Connection) -> bool:

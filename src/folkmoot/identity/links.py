@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import unicodedata
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
@@ -23,12 +26,13 @@ from folkmoot.identity.service import UserService
 from folkmoot.identity.throttle import Throttle
 from folkmoot.kit.access import Principal
 from folkmoot.kit.app import App
-from folkmoot.kit.caller import caller
-from folkmoot.kit.errors import AppError, BadRequest, Conflict, Forbidden, TooManyRequests
+from folkmoot.kit.caller import caller, network_of
+from folkmoot.kit.errors import AppError, BadRequest, Conflict, Forbidden, TooManyRequests, ValidationFailed
 from folkmoot.kit.limits import Limit, Limits
 from folkmoot.kit.log import get_logger
+from folkmoot.kit.recorder import Recorder
 from folkmoot.kit.work import Work
-from folkmoot.tenants.models import Tenant
+from folkmoot.tenants.models import PLATFORM, Tenant
 from folkmoot.tenants.schemas import TenantSettings
 
 log = get_logger(__name__)
@@ -105,19 +109,27 @@ class Links:
 
     async def look(self, token: str) -> Opened:
         """What a link is for, without using it. Raises as `accept` does."""
-        found = read(self._app.keyring, token)
-        async with self._app.begin(Principal.system(found.tenant_id)) as work:
-            return await _open(work, found.link_id)
+        with self._noted(token):
+            return await self._look(token)
 
     async def accept(self, token: str, password: str, name: str | None = None) -> Opened:
         """Set the password; an invited person becomes active, and all sessions end.
 
         A second factor stays: who forgot a password still has to show it. Raises `BadRequest` (`link-invalid`),
-        `Conflict` (`link-used`, `link-expired`), `Forbidden` (`account-inactive`, `tenant-suspended`,
-        `password-login-off`), or `ValidationFailed` for a password that is too short or can be guessed, which
-        leaves the link good.
+        `Conflict` (`link-used`, `link-expired`, `link-void`), `Forbidden` (`account-inactive`,
+        `tenant-suspended`, `password-login-off`), or `ValidationFailed` for a password that is too short or can be
+        guessed, which leaves the link good.
         """
-        seen = await self.look(token)
+        with self._noted(token):
+            return await self._accept(token, password, name)
+
+    async def _look(self, token: str) -> Opened:
+        found = read(self._app.keyring, token)
+        async with self._app.begin(Principal.system(found.tenant_id)) as work:
+            return await _open(work, found.link_id)
+
+    async def _accept(self, token: str, password: str, name: str | None) -> Opened:
+        seen = await self._look(token)
         if not password_login(seen.tenant):
             raise Forbidden(
                 "your organisation signs its people in elsewhere: choose one of its ways to sign in",
@@ -137,6 +149,22 @@ class Links:
         await Throttle(self._app).forgive(opened.user.email)
         return opened
 
+    @contextmanager
+    def _noted(self, token: str) -> Generator[None]:
+        """A link that lets nobody in is an event: of the organisation whose it is, or of the platform."""
+        try:
+            yield
+        except ValidationFailed:
+            raise
+        except AppError as refusal:
+            try:
+                found = read(self._app.keyring, token)
+            except BadRequest:
+                found = None
+            of, link_id = (found.tenant_id, found.link_id) if found is not None else (PLATFORM, None)
+            self._app.part(Recorder).note(of, "link.refused", "link", link_id, data={"code": refusal.code})
+            raise
+
     async def forgot(self, email: str, tenant: str | None) -> None:
         """Somebody wants a new password. Says nothing and takes no time, whether the e-mail is known or not.
 
@@ -145,8 +173,9 @@ class Links:
         """
         limits = _limits(self._app)
         ip = caller.get().ip
-        await limits.take(Limit("address", f"forgot:address:{ip}", FORGOT_PER_ADDRESS, FORGOT_SECONDS))
-        email = email.strip().lower()
+        await limits.take(Limit("address", f"forgot:address:{network_of(ip)}", FORGOT_PER_ADDRESS, FORGOT_SECONDS))
+        # The form in which `UserService` stores them.
+        email = unicodedata.normalize("NFC", email).strip().lower()
         digest = hashlib.sha256(email.encode("utf-8", "replace")).hexdigest()
         try:
             await limits.take(Limit("e-mail", f"forgot:email:{digest}", FORGOT_PER_EMAIL, FORGOT_SECONDS))
@@ -203,7 +232,24 @@ async def _open(work: Work, link_id: UUID, *, lock: bool = False) -> Opened:
         raise link_invalid()
     if refusal := _refusal(link, user, tenant):
         raise refusal
+    await _check_maker(work, link, user)
     return Opened(link, user, tenant)
+
+
+async def _check_maker(work: Work, link: Link, user: User) -> None:
+    """Raise `Conflict` (`link-void`) for a link that opens more than whoever was handed it may give.
+
+    Without a mail server the maker holds the link. They must not come in by it once they are shut out, nor to an
+    account that was given more than they have since. Somebody of the platform is no person of the organisation.
+    """
+    if link.mail != "none" or link.created_by is None:
+        return
+    standings = await UserService(work).standings([link.created_by, user.id])
+    maker = standings.get(link.created_by)
+    if maker is not None and (maker.state != "active" or standings[user.id].permissions - maker.permissions):
+        raise Conflict(
+            "whoever made this link may not let you in any more: ask an administrator for another", code="link-void"
+        )
 
 
 def _refusal(link: Link, user: User, tenant: Tenant) -> AppError | None:

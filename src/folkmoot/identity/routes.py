@@ -84,7 +84,7 @@ class AuthController(Controller):
         operation_id="logout",
         summary="End this session",
         status_code=204,
-        opt=needs(Permission.SIGNED_IN) | FIRST,
+        opt=OWN | FIRST,
     )
     async def logout(self, app: NamedDependency[App], request: Request[Any, Any, Any]) -> Response[None]:
         """The access token and the refresh token are refused from now on."""

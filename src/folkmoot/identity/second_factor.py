@@ -107,8 +107,23 @@ class SecondFactor:
         return Enrolment(secret, uri)
 
     async def confirm(self, principal: Principal, code: str) -> list[str]:
-        """Turn it on by a first code; returns the recovery codes. Raises `Conflict` (`second-factor-exists`,
-        `second-factor-not-begun`) or `ValidationFailed` (`second-factor-wrong`)."""
+        """Turn it on by a first code; returns the recovery codes.
+
+        Guesses are counted, by themselves: whoever sits at somebody's desk must not come to recovery codes by
+        trying. Raises `Conflict` (`second-factor-exists`, `second-factor-not-begun`), `ValidationFailed`
+        (`second-factor-wrong`) or `Locked`.
+        """
+        async with Throttle(self._app).attempt(f"confirm:{principal.user}") as attempt:
+            try:
+                codes = await self._confirm(principal, code)
+            except ValidationFailed as wrong:
+                await attempt.wrong()
+                await _note_wrong(self._app, principal, wrong)
+                raise
+            await attempt.right()
+        return codes
+
+    async def _confirm(self, principal: Principal, code: str) -> list[str]:
         async with self._app.begin(principal) as work:
             user = await self._own(work)
             if user.totp_confirmed_at is not None:
@@ -182,13 +197,16 @@ async def prove_password(
             await attempt.right()
             return user
         locked = await attempt.wrong()
-        async with app.begin(principal) as work:
-            work.record(
-                "session.failed", "user", user.id, user_id=user.id, data={"reason": wrong.code, "signed_in": True}
-            )
-            if locked:
-                work.record("account.locked", "user", user.id, user_id=user.id, data={"reason": wrong.code})
+        await _note_wrong(app, principal, wrong, locked=locked)
         raise wrong
+
+
+async def _note_wrong(app: App, principal: Principal, wrong: AppError, *, locked: bool = False) -> None:
+    async with app.begin(principal) as work:
+        said, own = {"reason": wrong.code}, principal.user
+        work.record("session.failed", "user", own, user_id=own, data=said | {"signed_in": True})
+        if locked:
+            work.record("account.locked", "user", own, user_id=own, data=said)
 
 
 def _wrong_here() -> ValidationFailed:

@@ -89,7 +89,9 @@ class UserService:
         )
         user = await self._work.session.scalar(found)
         if user is None:
-            raise NotFound(f"nobody here has the e-mail {email}")
+            raise NotFound(
+                f"nobody here has the e-mail {email}: `folkmoot user list` shows the people of an organisation"
+            )
         return user
 
     async def list_all(self) -> Sequence[User]:

@@ -44,6 +44,10 @@ class SignedIn:
     session_id: UUID
 
 
+class _Reused(NotSignedIn):
+    """The session ended by this."""
+
+
 class SignIn:
     """Use cases of somebody who is not a principal yet; each opens its own short transactions."""
 
@@ -141,7 +145,24 @@ class SignIn:
         (`tenant-suspended`).
         """
         arrived = datetime.now(UTC)
-        claims = self._tokens.read_refresh(token)
+        try:
+            claims = self._tokens.read_refresh(token)
+        except NotSignedIn as refusal:
+            self._app.part(Recorder).note(PLATFORM, "token.refused", "token", data={"code": refusal.code})
+            raise
+        try:
+            tenant_id, user_id, session = await self._exchange(claims, arrived)
+        except _Reused:
+            # In the log already, by the transaction that ended the session.
+            raise
+        except (NotSignedIn, Forbidden) as refusal:
+            self._app.part(Recorder).note(
+                claims.tenant_id, "token.refused", "session", claims.session_id, data={"code": refusal.code}
+            )
+            raise
+        return self._issue(tenant_id, user_id, session)
+
+    async def _exchange(self, claims: RefreshClaims, arrived: datetime) -> tuple[UUID, UUID, Session]:
         async with self._app.begin(Principal.system(claims.tenant_id)) as work:
             session = await work.session.get(Session, claims.session_id, with_for_update=True)
             user = await work.session.get(User, session.user_id) if session else None
@@ -168,11 +189,11 @@ class SignIn:
                 session.expires_at = now + self._life
         # Raised after the commit: the revocation must stay.
         if reused:
-            raise NotSignedIn(
+            raise _Reused(
                 "this refresh token was used before, so it may have been copied: the session is ended, sign in again",
                 code="token-reused",
             )
-        return self._issue(claims.tenant_id, user.id, session)
+        return claims.tenant_id, user.id, session
 
     async def logout(self, principal: Principal) -> None:
         """End the session; its tokens are refused from now on."""

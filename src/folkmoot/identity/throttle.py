@@ -4,7 +4,8 @@ An account is an e-mail, whether anybody has it or not, so that nothing is learn
 few failures each further guess has to wait, twice as long as the one before; who does not wait uses up guesses.
 After `login_attempts` of them within a quarter of an hour the account is locked for as long, and even the right
 password does not open it. Guesses that are being checked hold a place: many at once get no further than one
-after the other.
+after the other. A right password clears an account, but not an e-mail that several organisations know: whoever may
+sign in to one of them would otherwise guess at the others without end.
 
 Without Redis nobody is held up: people must get in when it is down, and the log says that it was.
 """
@@ -15,7 +16,6 @@ import asyncio
 import contextlib
 import hashlib
 import hmac
-import ipaddress
 import math
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -24,7 +24,10 @@ from typing import Any
 from uuid import uuid4
 
 from redis.exceptions import RedisError
+from sqlalchemy import func, select
 
+from folkmoot.identity.models import User
+from folkmoot.kit.access import Principal
 from folkmoot.kit.app import App
 from folkmoot.kit.caller import caller
 from folkmoot.kit.errors import TooManyRequests
@@ -117,6 +120,7 @@ class Attempt:
     id: str
     account: str
     address: str
+    email: str = field(repr=False)
     _throttle: Throttle = field(repr=False)
     told: bool = False
 
@@ -128,7 +132,7 @@ class Attempt:
     async def right(self) -> None:
         """Forget the account's failures. Those of the address stay: it may be guessing at others."""
         self.told = True
-        await self._throttle.release(self, forget=True)
+        await self._throttle.release(self, forget=not await self._throttle.shared(self.email))
 
 
 class Throttle:
@@ -141,7 +145,7 @@ class Throttle:
     @asynccontextmanager
     async def attempt(self, email: str) -> AsyncGenerator[Attempt]:
         """A place for one guess. Raises `Locked` (`too-many-attempts`, `account-locked`, `address-locked`)."""
-        attempt = Attempt(uuid4().hex, self.fingerprint(email), _network(caller.get().ip), self)
+        attempt = Attempt(uuid4().hex, self.fingerprint(email), caller.get().network, email, self)
         await self._enter(attempt)
         try:
             yield attempt
@@ -175,9 +179,17 @@ class Throttle:
 
     async def forgive(self, email: str) -> None:
         """Unlock an account, since it was shown otherwise whose it is (a link to set a new password was used)."""
-        keys = _keys(Attempt("", self.fingerprint(email), "", self))
+        if await self.shared(email):
+            return
+        keys = _keys(Attempt("", self.fingerprint(email), "", email, self))
         with contextlib.suppress(RedisError, OSError):
             await self._app.redis.delete(keys[0], keys[4])
+
+    async def shared(self, email: str) -> bool:
+        """Whether several organisations know the e-mail: what is right in one says nothing of the others."""
+        async with self._app.begin(Principal.stranger(email)) as work:
+            known = select(func.count()).select_from(User).where(User.email == email, User.state != "deleted")
+            return (await work.session.scalar(known) or 0) > 1
 
     async def _enter(self, attempt: Attempt) -> None:
         limits = self._limits
@@ -239,16 +251,3 @@ def _keys(attempt: Attempt) -> list[str]:
         f"{account}:locked",
         f"{address}:locked",
     ]
-
-
-def _network(address: str) -> str:
-    """What one party is likely to have: an IPv4 address, or the /64 of an IPv6 one (RFC 6177)."""
-    try:
-        found = ipaddress.ip_address(address)
-    except ValueError:
-        return address or "none"
-    if isinstance(found, ipaddress.IPv6Address):
-        if found.ipv4_mapped is not None:
-            return str(found.ipv4_mapped)
-        return str(ipaddress.ip_network((found, 64), strict=False))
-    return str(found)

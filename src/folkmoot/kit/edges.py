@@ -15,7 +15,7 @@ from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from folkmoot.kit.caller import Caller, called_by
 from folkmoot.kit.errors import RequestTimeout
-from folkmoot.settings import Settings, SettingsError
+from folkmoot.settings import Settings
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -34,13 +34,18 @@ SECURITY: Headers = [
 POLICY = b"default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 """For everything that is not a page of ours; a page sends its own."""
 HSTS = (b"strict-transport-security", b"max-age=31536000; includeSubDomains")
+SLOWEST = 1_000
+"""Bytes a second of a body, on average, after the first silence that is allowed: less is somebody who holds us."""
 SENT = b"authorization, content-type, idempotency-key, if-match, last-event-id, x-request-id"
-SHOWN = b"etag, retry-after, ratelimit, ratelimit-policy, x-request-id, content-disposition"
+SHOWN = (
+    b"etag, retry-after, ratelimit, ratelimit-policy, ratelimit-limit, ratelimit-remaining, ratelimit-reset,"
+    b" x-request-id, content-disposition"
+)
 
 
 def edges(app: ASGIApp, settings: Settings, may_call: Callable[[], MayCall]) -> ASGIApp:
     """Wrap the whole service: an address that leads nowhere has its id and its headers too."""
-    proxies = networks(settings.trusted_proxies)
+    proxies = settings.proxies()
 
     async def middleware(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
@@ -70,22 +75,12 @@ def edges(app: ASGIApp, settings: Settings, may_call: Callable[[], MayCall]) -> 
         with called_by(Caller(request_id, ip, headers.get(b"user-agent", b"").decode("latin-1"))):
             if foreign and state.get("method") == "OPTIONS" and b"access-control-request-method" in headers:
                 await _preflight(origin, may_call, answer)
-            elif state.get("method") in ("POST", "PUT", "PATCH") and _has_body(headers):
+            elif scope["type"] == "http" and _has_body(headers):
                 await app(scope, _hurried(receive, settings.body_seconds), answer)
             else:
                 await app(scope, receive, answer)
 
     return middleware
-
-
-def networks(names: tuple[str, ...]) -> tuple[Network, ...]:
-    """Raises `SettingsError` for one that is not a network."""
-    try:
-        return tuple(ipaddress.ip_network(name, strict=False) for name in names)
-    except ValueError as error:
-        raise SettingsError(
-            f"FOLKMOOT_TRUSTED_PROXIES has what is not a network ({error}): write `10.0.0.0/8`"
-        ) from error
 
 
 def client_address(peer: str, forwarded: str, proxies: tuple[Network, ...]) -> str:
@@ -179,18 +174,26 @@ def _has_body(headers: dict[bytes, bytes]) -> bool:
 
 
 def _hurried(receive: Receive, seconds: float) -> Receive:
-    """`receive` that gives up on a body which stands still, so that nobody holds us by sending nothing."""
-    done = False
+    """`receive` that gives up on a body which stands still or drips, so that nobody holds us by sending nothing."""
+    clock = asyncio.get_running_loop().time
+    done, came, waited = False, 0, 0.0
 
     async def hurried() -> Any:
-        nonlocal done
+        nonlocal done, came, waited
         if done:
             return await receive()
+        began = clock()
         try:
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(min(seconds, seconds + came / SLOWEST - waited)):
                 message = await receive()
         except TimeoutError:
-            raise RequestTimeout(f"no part of the body came in {seconds:g} seconds: send it again") from None
+            raise RequestTimeout(
+                f"the body stood still for {seconds:g} seconds, or came in slower than {SLOWEST} bytes a second: "
+                "send it again"
+            ) from None
+        # Only what we wait: that we are slow to take it is not the sender's doing.
+        waited += clock() - began
+        came += len(message.get("body", b""))
         done = message["type"] != "http.request" or not message.get("more_body", False)
         return message
 

@@ -138,6 +138,22 @@ def changed_at_once() -> Conflict:
     return Conflict("somebody changed the same thing at the same time: try again", code="try-again")
 
 
+def unreachable(error: BaseException) -> bool:
+    """Whether PostgreSQL, Redis or the disk did not answer, so that the same request may do better in a moment."""
+    # Here, because commands that only explain something import this module too.
+    from redis.exceptions import ConnectionError as RedisGone
+    from redis.exceptions import TimeoutError as RedisSlow
+    from sqlalchemy.exc import TimeoutError as PoolEmpty
+
+    state = str(getattr(getattr(error, "orig", error), "sqlstate", None) or "")
+    return (
+        isinstance(error, OSError | RedisGone | RedisSlow | PoolEmpty)
+        or bool(getattr(error, "connection_invalidated", False))
+        or state[:2] == "08"
+        or state in ("53300", "57P01", "57P02", "57P03")
+    )
+
+
 def from_database(error: BaseException) -> AppError | None:
     """What a constraint said, by SQLSTATE, or None if the error is not the client's doing.
 

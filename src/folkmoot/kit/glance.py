@@ -25,6 +25,7 @@ _GONE = (
     asyncpg.ConnectionDoesNotExistError,
     asyncpg.InterfaceError,
     asyncpg.OperatorInterventionError,
+    asyncpg.TooManyConnectionsError,
     OSError,
 )
 _PARAMETER = re.compile(r"(?<!:):(\w+)")

@@ -105,6 +105,8 @@ def problem(_request: Request[Any, Any, Any], error: errors.AppError, status: in
             name, count, seconds = error.policy
             headers["RateLimit-Policy"] = f'"{name}";q={count};w={seconds}'
             headers["RateLimit"] = f'"{name}";r=0;t={wait}'
+            # As of draft 07, which is what most clients read.
+            headers |= {"RateLimit-Limit": str(count), "RateLimit-Remaining": "0", "RateLimit-Reset": str(wait)}
     if code == 401:
         headers["WWW-Authenticate"] = "Bearer"
     return Response(msgspec.json.encode(body), status_code=code, media_type="application/problem+json", headers=headers)
@@ -133,6 +135,9 @@ def on_validation(request: Request[Any, Any, Any], error: ValidationException) -
         if isinstance(item, dict):
             known = cast("dict[str, Any]", item)
             message = str(known.get("message", ""))
+            if message == "'data'":
+                # A KeyError of the framework's: there is no body at all.
+                message = "a body is missing: send what is needed, as JSON unless the operation says otherwise"
             named = _FIELD.search(message)
             path = named.group(1) if named else str(known.get("key", known.get("source", "")))
             rows.append((path, message))
@@ -164,12 +169,17 @@ def on_database_error(request: Request[Any, Any, Any], error: DBAPIError) -> Res
 
 
 def on_crash(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
-    if isinstance(error, UnicodeEncodeError):
+    if isinstance(error, UnicodeError):
+        # Half of a surrogate pair on its way to the database, or a JSON string that is not UTF-8, which msgspec
+        # does not tell as an error of its own.
         return problem(request, errors.BadRequest("the request has characters that text may not have"))
     if isinstance(error, RecursionError) and "deserializing" in str(error):
         return problem(request, errors.BadRequest("the body is nested too deeply"))
     if isinstance(error, StaleDataError):
         return problem(request, errors.changed_at_once())
+    if errors.unreachable(error):
+        log.error("request.not_served", method=request.method, path=request.url.path, exc_info=error)
+        return problem(request, errors.NotAvailable("something that this needs does not answer: try again in a moment"))
     log.error("request.crashed", method=request.method, path=request.url.path, exc_info=error)
     return problem(request, errors.AppError("this is our mistake; it is in the log under the request id"))
 

@@ -66,7 +66,7 @@ async def delete_person(work: Work, app: App, user_id: UUID) -> None:
     await work.session.execute(delete(RoleGrant).where(RoleGrant.user_id == user.id))
     work.record("user.deleted", "user", user.id, user_id=user.id)
     for key_id in await _ids(work, KEYS_REVOKED, user.id):
-        work.record("key.revoked", "key", key_id, user_id=user.id, data={"reason": "user-deleted"})
+        work.record("key.revoked", "api_key", key_id, user_id=user.id, data={"reason": "user-deleted"})
     for space_id in await _ids(work, SPACES_LEFT, user.id):
         work.record("space.member_removed", "space", space_id, space_id=space_id, data={"user_id": str(user.id)})
     for space_id in await _ids(work, PERSONAL_SPACE, user.id):

@@ -62,7 +62,9 @@ class PlatformAdminService:
             await work.session.execute(ONE_AT_A_TIME)
             row = await work.session.scalar(select(PlatformAdmin).where(PlatformAdmin.user_id == user_id))
             if row is None:
-                raise NotFound("no platform administrator has this id")
+                raise NotFound(
+                    "this person does not administer the installation: the list of administrators shows who does"
+                )
             await keep_an_admin(work, without_user=user_id)
             tenant = await TenantService(work).get(row.tenant_id)
             await work.enter(tenant.id)

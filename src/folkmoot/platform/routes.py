@@ -110,10 +110,15 @@ class PlatformController(Controller):
         status_code=200,
     )
     async def suspend(
-        self, app: NamedDependency[App], request: Call, tenant_id: FromPath[UUID], data: JSONBody[Suspension]
+        self,
+        app: NamedDependency[App],
+        request: Call,
+        tenant_id: FromPath[UUID],
+        data: JSONBody[Suspension | None] = None,
     ) -> Response[PlatformTenantOut]:
         """Every call and every sign-in of its people answers `tenant-suspended`. Nothing is removed."""
-        tenant = await _tenants(app, request).suspend(tenant_id, data.reason.strip())
+        reason = data.reason if data is not None and isinstance(data.reason, str) else ""
+        tenant = await _tenants(app, request).suspend(tenant_id, reason.strip())
         return tagged(PlatformTenantOut.of(tenant), tenant.revision)
 
     @post(

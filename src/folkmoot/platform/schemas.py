@@ -95,7 +95,7 @@ class PlatformTenantUpdate(Input, frozen=True, kw_only=True):
 
 
 class Suspension(Input, frozen=True, kw_only=True):
-    reason: Reason
+    reason: Reason | UnsetType = UNSET
 
 
 class CertificateOut(Struct, frozen=True, kw_only=True):

@@ -21,6 +21,7 @@ from folkmoot.identity.links import Links
 from folkmoot.identity.models import PlatformAdmin, User
 from folkmoot.identity.passwords import hash_password
 from folkmoot.identity.service import UserService
+from folkmoot.keys.authenticate import Keys
 from folkmoot.kit.access import Permission, Principal
 from folkmoot.kit.app import App
 from folkmoot.kit.errors import Conflict, NotFound, ValidationFailed
@@ -146,6 +147,7 @@ class PlatformService:
     async def suspend(self, tenant_id: UUID, reason: str) -> Tenant:
         """Shut out everybody of a tenant at once; their sessions hold again after `resume`.
 
+        `reason` may be empty, since in an emergency nobody should be held up by a form, and leaves one that stands.
         Raises `Conflict`: `tenant-deleting`, or `last-platform-admin` if nobody could administer the
         installation any more.
         """
@@ -153,11 +155,12 @@ class PlatformService:
             await work.session.execute(ONE_AT_A_TIME)
             tenant = await TenantService(work).get(tenant_id, lock=True)
             _refuse_deleting(tenant)
-            if tenant.state == "suspended" and tenant.state_reason == reason:
+            if tenant.state == "suspended" and reason in ("", tenant.state_reason):
                 return tenant
             await keep_an_admin(work, without_tenant=tenant.id)
             tenant.state, tenant.state_reason = "suspended", reason
             await self._record(work, "tenant.suspended", tenant, {"reason": reason})
+            work.after_commit(lambda: self._forget_keys(tenant_id))
         return tenant
 
     async def resume(self, tenant_id: UUID) -> Tenant:
@@ -199,6 +202,7 @@ class PlatformService:
             tenant.state, tenant.state_reason = "deleting", ""
             await work.session.flush()
             await self._record(work, "tenant.deletion_requested", tenant, {"certificate_id": str(certificate.id)})
+            work.after_commit(lambda: self._forget_keys(tenant_id))
             work.enqueue(follow, tenant_id=tenant.id)
         return certificate
 
@@ -222,6 +226,10 @@ class PlatformService:
 
     async def _record(self, work: Work, action: str, tenant: Tenant, data: dict[str, Any] | None = None) -> None:
         await record(work, self._actor, action, "tenant", tenant.id, tenant=tenant, data=data)
+
+    async def _forget_keys(self, tenant_id: UUID) -> None:
+        """Here they are shut out from this moment on, and by themselves in the other processes a little later."""
+        self._app.part(Keys).forget_tenant(tenant_id)
 
 
 async def said_of(work: Work, actor: Actor) -> str:
@@ -258,7 +266,7 @@ async def keep_an_admin(work: Work, *, without_tenant: UUID | None = None, witho
     finally:
         await work.enter(PLATFORM)
     raise Conflict(
-        "then nobody could administer this installation any more: name another platform administrator first",
+        "nobody who can sign in would administer the installation any more: name another platform administrator first",
         code="last-platform-admin",
     )
 

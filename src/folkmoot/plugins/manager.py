@@ -21,6 +21,7 @@ import pluggy
 from folkmoot_sdk import SDK_API, AuthBackendSpec, ParserSpec, ProviderSpec, config_schema, hooks
 
 from folkmoot.plugins.choose import choose_parser as _choose
+from folkmoot.settings import SettingsError
 
 GROUP = "folkmoot"
 LOAD_SECONDS = 10.0
@@ -36,7 +37,7 @@ _RETURNS: dict[str, type[msgspec.Struct]] = {
 }
 
 
-class PluginsRequired(RuntimeError):
+class PluginsRequired(SettingsError):
     """A plugin that the installation cannot do without is missing or broken."""
 
 

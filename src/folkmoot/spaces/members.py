@@ -14,6 +14,7 @@ from folkmoot.kit.paging import page
 from folkmoot.kit.work import Work
 from folkmoot.people.models import Group
 from folkmoot.spaces.models import Space, SpaceMember
+from folkmoot.spaces.orphans import Orphans
 from folkmoot.spaces.schemas import MemberOut
 from folkmoot.spaces.service import SpaceService
 
@@ -36,7 +37,12 @@ class MemberService:
         return await self._named(rows), after
 
     async def put_user(self, space_id: UUID, user_id: UUID, role: str) -> MemberOut:
-        """Let somebody in, or change their role. Raises `Conflict` rather than leave a space without admin."""
+        """Let somebody in, or change their role. Raises `Conflict` rather than leave a space without admin.
+
+        Who administers the organisation may so appoint an admin of a space that has none (`orphans.py`).
+        """
+        if await Orphans(self._work).hold(space_id):
+            return MemberOut.of(*await self._appoint(space_id, user_id, role))
         await self._open(space_id, Access.MANAGE)
         user = await self._work.session.get(User, user_id)
         if user is None or user.state not in ("invited", "active"):
@@ -83,6 +89,14 @@ class MemberService:
             raise NotFound("this group is not in the space")
         await self._work.session.delete(member)
         self._work.record("space.group_removed", "space", space_id, space_id=space_id, data={"group_id": str(group_id)})
+
+    async def _appoint(self, space_id: UUID, user_id: UUID, role: str) -> tuple[SpaceMember, str, str]:
+        user = await Orphans(self._work).successor(user_id, role)
+        member = await self._put(space_id, await self._find(space_id, user_id=user_id), role, user_id=user_id)
+        self._work.record(
+            "space.admin_appointed", "space", space_id, space_id=space_id, data={"user_id": str(user_id), "role": role}
+        )
+        return member, user.name, user.email
 
     async def _open(self, space_id: UUID, access: Access) -> None:
         # The lock comes first: what is read after it is true until the end, so that two admins cannot remove

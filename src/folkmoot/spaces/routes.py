@@ -12,7 +12,8 @@ from folkmoot.kit.access import Access, Permission, SpaceRole
 from folkmoot.kit.http import Cursor, IfMatch, Limit, Page, needs, tagged
 from folkmoot.kit.work import Work
 from folkmoot.spaces.members import MemberService
-from folkmoot.spaces.schemas import MemberOut, MemberPut, SpaceCreate, SpaceOut, SpaceUpdate
+from folkmoot.spaces.orphans import Orphans
+from folkmoot.spaces.schemas import MemberOut, MemberPut, OrphanOut, SpaceCreate, SpaceOut, SpaceUpdate
 from folkmoot.spaces.service import SpaceService
 
 
@@ -45,6 +46,18 @@ class SpaceController(Controller):
         with the permission `commons` are its admins. It holds no assistants."""
         space, role = await SpaceService(work).organisation()
         return tagged(SpaceOut.of(space, role), space.revision)
+
+    @get(
+        "/orphaned",
+        operation_id="list_orphaned_spaces",
+        summary="List the spaces that have no admin any more",
+        opt=needs(Permission.ADMIN),
+    )
+    async def orphaned(self, work: NamedDependency[Work], limit: Limit = 50, cursor: Cursor = None) -> Page[OrphanOut]:
+        """Newest first: those whose last admin was shut out or deleted. `PUT /spaces/{id}/members/{user_id}` appoints
+        one; nobody appoints themself."""
+        rows, after = await Orphans(work).page(limit, cursor)
+        return Page(items=[OrphanOut.of(row) for row in rows], next_cursor=after)
 
     @get("/{space_id:uuid}", operation_id="get_space", summary="Read a space")
     async def read(self, work: NamedDependency[Work], space_id: FromPath[UUID]) -> Response[SpaceOut]:
@@ -83,7 +96,8 @@ class SpaceController(Controller):
         user_id: FromPath[UUID],
         data: JSONBody[MemberPut],
     ) -> MemberOut:
-        """Also changes the role of somebody who is in already."""
+        """Also changes the role of somebody who is in already. Of a space without admin, who administers the
+        organisation appoints one."""
         return await MemberService(work).put_user(space_id, user_id, data.role)
 
     @delete("/{space_id:uuid}/members/{user_id:uuid}", operation_id="remove_member", summary="Take somebody out")

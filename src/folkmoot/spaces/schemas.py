@@ -37,6 +37,18 @@ class SpaceOut(Struct, frozen=True, kw_only=True):
         )
 
 
+class OrphanOut(Struct, frozen=True, kw_only=True):
+    """A space without admin. What lies in it is for its members alone."""
+
+    id: UUID
+    name: str
+    created_at: datetime
+
+    @classmethod
+    def of(cls, space: Space) -> OrphanOut:
+        return cls(id=space.id, name=space.name, created_at=space.created_at)
+
+
 class SpaceCreate(Input, frozen=True, kw_only=True):
     name: Name
     description: Text = ""

@@ -7,9 +7,11 @@ import time
 from sqlalchemy import select
 
 from folkmoot.kit.access import Principal
+from folkmoot.kit.log import get_logger
 from folkmoot.kit.work import Sessions, begin
 from folkmoot.tenants.models import AllowedOrigin
 
+log = get_logger(__name__)
 KEEP_SECONDS = 15.0
 MOST = 1_000
 
@@ -29,8 +31,12 @@ class Origins:
             return allowed
         if len(origin) > 300 or origin == "null":
             return False
-        async with begin(self._sessions, Principal.stranger(origin)) as work:
-            row = await work.session.scalar(select(AllowedOrigin.id).where(AllowedOrigin.origin == origin).limit(1))
+        try:
+            async with begin(self._sessions, Principal.stranger(origin)) as work:
+                row = await work.session.scalar(select(AllowedOrigin.id).where(AllowedOrigin.origin == origin).limit(1))
+        except Exception as error:  # noqa: BLE001 - asked while an answer is sent: it must not cost the answer
+            log.warning("origins.not_asked", error=repr(error))
+            return False
         if len(self._known) >= MOST:
             self._known.clear()
         self._known[origin] = (row is not None, now + KEEP_SECONDS)

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import msgspec
 from msgspec import UNSET
-from sqlalchemy import BigInteger, Boolean, String, Uuid, column, delete, func, insert, select, table
+from sqlalchemy import BigInteger, String, Uuid, column, delete, func, insert, select, table, text
 
 from folkmoot.kit.errors import Conflict, NotFound, ValidationFailed
 from folkmoot.kit.paging import check_match
@@ -23,7 +23,14 @@ ORGANISATION = Tenant.id != PLATFORM
 # Tables of the layers above, of which this one only counts rows.
 _USERS = table("users", column("tenant_id", Uuid()), column("state", String()))
 _FILES = table("files", column("tenant_id", Uuid()), column("size", BigInteger()))
-_METHODS = table("login_methods", column("tenant_id", Uuid()), column("enabled", Boolean()))
+_ENABLED = text("SELECT 1 FROM login_methods WHERE tenant_id = :tenant AND enabled LIMIT 1")
+_OWNER_ELSEWHERE = text("""
+SELECT 1 FROM users
+JOIN external_accounts ON external_accounts.user_id = users.id
+JOIN login_methods ON login_methods.id = external_accounts.login_method_id AND login_methods.enabled
+WHERE users.tenant_id = :tenant AND users.role = 'owner' AND users.state = 'active'
+LIMIT 1
+""")
 
 
 def clean_name(name: str) -> str:
@@ -131,22 +138,31 @@ class OrganisationService:
         }
         wanted["allowed_origins"] = _clean_origins(wanted["allowed_origins"])
         changed = {name: value for name, value in wanted.items() if value != getattr(before, name)}
-        if changed.get("password_login") is False and not await self._has_method():
-            raise Conflict(
-                "nobody could sign in without a password, since no login method is enabled: enable one first",
-                code="no-other-way-in",
-            )
+        if changed.get("password_login") is False:
+            await self._keep_a_way_in()
         if changed:
             tenant.settings = wanted
         if "allowed_origins" in changed:
             await self._keep_origins(changed["allowed_origins"])
         return changed
 
-    async def _has_method(self) -> bool:
-        enabled = select(_METHODS.c.enabled).where(
-            _METHODS.c.tenant_id == self._work.principal.tenant, _METHODS.c.enabled
-        )
-        return bool(await self._work.session.scalar(enabled.limit(1)))
+    async def _keep_a_way_in(self) -> None:
+        """Raise `Conflict` if nobody, or no owner, could sign in without a password.
+
+        That a method is enabled does not show that it works; an owner who came by it does.
+        """
+        tenant = {"tenant": self._work.principal.tenant}
+        if not await self._work.session.scalar(_ENABLED, tenant):
+            raise Conflict(
+                "nobody could sign in without a password, since no login method is enabled: enable one first",
+                code="no-other-way-in",
+            )
+        if not await self._work.session.scalar(_OWNER_ELSEWHERE, tenant):
+            raise Conflict(
+                "no owner could sign in without a password: let an owner link an enabled login method to an account, "
+                "or sign in by it, first",
+                code="no-other-way-in",
+            )
 
     async def _keep_origins(self, origins: list[str]) -> None:
         session, tenant_id = self._work.session, self._work.principal.tenant

@@ -22,7 +22,11 @@ async def connect(config: LdapConfig, context: PluginContext) -> AsyncGenerator[
     # Late, so that registering the plugin does not load the LDAP library.
     from folkmoot_auth_ldap.backend import Directory
 
-    yield Directory(config, context)
+    directory = Directory(config, context)
+    try:
+        yield directory
+    finally:
+        directory.close()
 
 
 @hookimpl

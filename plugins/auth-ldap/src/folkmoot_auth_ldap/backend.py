@@ -1,13 +1,16 @@
 """Checking a name and a password against the directory.
 
 A sign-in makes two connections: one that searches, and one that binds as the person and is closed at once. The
-library's calls block, so each sign-in runs in a thread.
+library's calls block, so each sign-in runs in a thread. The threads are the directory's own: one that does not
+answer holds up nobody but those who sign in with it. A call that is given up has its connections cut, or its thread
+would go on waiting for a server that says a byte now and then.
 """
 
 from __future__ import annotations
 
 import asyncio
 import secrets
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import Any
 from uuid import UUID
@@ -26,9 +29,13 @@ from ldap3.utils.conv import escape_filter_chars
 
 from folkmoot_auth_ldap.config import LdapConfig
 from folkmoot_auth_ldap.groups import groups_of
-from folkmoot_auth_ldap.wire import Refused, Wire
+from folkmoot_auth_ldap.wire import Refused, Wire, reach
 
 WRONG = "the name or the password is wrong"
+THREADS = 8
+"""Sign-ins at the same time; more wait."""
+DEADLINE = 30.0
+"""Seconds for one sign-in, all in all."""
 LONGEST = 256
 """Characters of a name or a password that are looked at; no directory has longer ones."""
 
@@ -38,8 +45,13 @@ class Directory:
 
     def __init__(self, config: LdapConfig, context: PluginContext) -> None:
         self._config = config
+        self._context = context
         self._log = context.log
-        self._wire = Wire(config, context)
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="ldap")
+
+    def close(self) -> None:
+        """Nothing new is asked; what is being asked ends by itself."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def authenticate(self, identifier: str, password: Secret) -> ExternalIdentity:
         """Raises `InvalidCredentials`, `AccountNotAllowed` for an entry that cannot be used, `BackendUnavailable`."""
@@ -47,39 +59,41 @@ class Directory:
         # A bind without a password is an anonymous one, and always succeeds (RFC 4513, 5.1.2).
         if not name or not word or len(name) > LONGEST or len(word) > LONGEST or "\x00" in name + word:
             raise InvalidCredentials(WRONG)
-        addresses = await self._wire.addresses()
-        return await self._in_thread(self._authenticate, addresses, name, word)
+        return await self._in_thread(self._authenticate, name, word)
 
     async def check(self) -> None:
         """Whether the directory answers, takes the service account and lets it search. Raises `BackendUnavailable`."""
-        addresses = await self._wire.addresses()
-        await self._in_thread(self._check, addresses)
+        await self._in_thread(self._check)
 
     async def _in_thread(self, call: Any, *arguments: Any) -> Any:
+        wire = Wire(self._config, await reach(self._config, self._context))
         try:
-            return await asyncio.to_thread(call, *arguments)
+            async with asyncio.timeout(DEADLINE):
+                return await asyncio.get_running_loop().run_in_executor(self._threads, call, wire, *arguments)
         except AuthError:
             raise
         except Exception as error:  # noqa: BLE001 - ldap3 raises what it happens to, on an answer that is not LDAP
             self._log.warning("the directory does not answer: %s", type(error).__name__)
             raise BackendUnavailable("the directory does not answer: try again in a moment") from None
+        finally:
+            wire.cut()
 
-    def _check(self, addresses: list[str]) -> None:
-        with closing(self._searching(addresses)) as connection:
+    def _check(self, wire: Wire) -> None:
+        with closing(self._searching(wire)) as connection:
             connection.search(self._config.base_dn, "(objectClass=*)", size=1)
 
-    def _authenticate(self, addresses: list[str], name: str, password: str) -> ExternalIdentity:
-        with closing(self._searching(addresses)) as connection:
+    def _authenticate(self, wire: Wire, name: str, password: str) -> ExternalIdentity:
+        with closing(self._searching(wire)) as connection:
             entry = self._find(connection, name)
             # Somebody who is not there costs a bind as well, and sounds the same.
             dn = entry["dn"] if entry else f"cn={secrets.token_hex(8)},{self._config.base_dn}"
-            right = self._binds(addresses, dn, password)
+            right = self._binds(wire, dn, password)
             if entry is None or not right:
                 raise InvalidCredentials(WRONG)
             return self._identity(connection, entry)
 
-    def _searching(self, addresses: list[str]) -> Any:
-        connection = self._wire.open(addresses)
+    def _searching(self, wire: Wire) -> Any:
+        connection = wire.open()
         try:
             secret = self._config.bind_password
             connection.bind(self._config.bind_dn, secret.reveal() if secret else "")
@@ -107,8 +121,8 @@ class Directory:
             return None
         return found[0] if found else None
 
-    def _binds(self, addresses: list[str], dn: str, password: str) -> bool:
-        with closing(self._wire.open(addresses)) as connection:
+    def _binds(self, wire: Wire, dn: str, password: str) -> bool:
+        with closing(wire.open()) as connection:
             try:
                 connection.bind(dn, password)
             except Refused:

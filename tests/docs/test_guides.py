@@ -1,0 +1,57 @@
+"""The commands that two guides show are run, against a server, a certified OpenID provider and OpenLDAP's own."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+from tests.docs.running import command, run, started
+from tests.support import oidc_provider, slapd
+from tests.support.slapd import ADMIN, ADMIN_PASSWORD, TOP, Slapd, group, person
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(shutil.which("curl") is None, reason="the pages show commands for curl, which is not here"),
+]
+START = "FOLKMOOT_ADMIN_EMAIL=ada@example.org FOLKMOOT_ADMIN_PASSWORD='correct horse battery' make up"
+PUBLIC = "https://folkmoot.example"
+
+
+@pytest.fixture(scope="module")
+def up(tmp_path_factory):
+    with started(
+        START, tmp_path_factory.mktemp("guides"), FOLKMOOT_PUBLIC_URL=PUBLIC, FOLKMOOT_NET_ALLOW="127.0.0.0/8,localhost"
+    ) as server:
+        yield server
+
+
+@pytest.fixture
+def here(up):
+    """What the pages say and is another here, and commands that talk to the engines of this server."""
+    real = {f"API={PUBLIC}/api/v1": f"API=http://{up.address}/api/v1", "folkmoot.example:8000": up.address}
+    return real, f"folkmoot() {{ '{command()}' \"$@\" --data '{up.data}'; }}\n"
+
+
+@pytest.mark.skipif(slapd.missing() is not None, reason=str(slapd.missing()))
+def test_the_guide_to_ones_own_provider_is_true(here, tmp_path):
+    oidc_provider.require()
+    real, before = here
+    entries = TOP + person("ada", password="ada and the four winds") + person("bo", password="bo and the four winds")
+    entries += group("permits", "uid=bo,ou=people")
+    (tmp_path / "directory").mkdir()
+    client = oidc_provider.client("folkmoot", "the-client-secret", redirect_uris=[f"{PUBLIC}/api/v1/auth/callback"])
+    with Slapd(tmp_path / "directory", entries) as directory, oidc_provider.start(clients=[client], users={}) as there:
+        (tmp_path / "authority.pem").write_text(directory.authority)
+        real |= {
+            "https://id.municipality.example/realms/staff": there.issuer,
+            "ldaps://directory.municipality.example": directory.tls_url,
+            "cn=folkmoot,ou=services,dc=municipality,dc=example": ADMIN,
+            "the-password-of-that-account": ADMIN_PASSWORD,
+        }
+        run("docs/guides/sign-in-with-your-provider.md", tmp_path, real, before)
+
+
+def test_the_guide_to_a_secure_installation_is_true(here, tmp_path):
+    real, before = here
+    run("docs/guides/secure-an-installation.md", tmp_path, real, before)
