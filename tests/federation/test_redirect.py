@@ -240,17 +240,15 @@ async def test_behind_tls_the_cookie_cannot_be_planted_by_another_host(api, app,
 async def test_no_connection_to_the_database_is_held_while_a_provider_talks(browser, method, world, app):
     made = await method(create=True)
     world.add(made.issuer, "ada", email=email())
-    seen = []
 
     async def talking(*_arguments):
-        seen.append(app.sessions.engine.pool.checkedout())
+        # Others of this process hold one for a moment: it comes back, which one of this sign-in would not.
+        await world.until(lambda: app.sessions.engine.pool.checkedout() == 0)
         return world.people[made.issuer]["ada"][1]
 
-    busy = app.sessions.engine.pool.checkedout()
     world.faults["complete"] = talking
     start = await browser.get(f"/auth/methods/{made.id}/start")
     assert (await browser.goes_to(start, "ada")).status_code == 303
-    assert seen == [busy]
 
 
 async def ways(browser, **params):

@@ -16,6 +16,7 @@ from folkmoot.identity import tokens as module
 from folkmoot.identity.tokens import AccessClaims, RefreshClaims, Tokens
 from folkmoot.kit.crypto import Keyring
 from folkmoot.kit.errors import NotSignedIn
+from folkmoot.tenants.models import PLATFORM
 from tests.identity.browsing import at, bearer, login, me, noted
 
 DAY = 86_400
@@ -173,6 +174,23 @@ async def test_a_token_of_one_organisation_does_not_open_another(browser, owner,
 async def test_a_refresh_token_that_is_not_ours_is_refused(browser, token):
     answer = await browser.post("/auth/refresh", json={"refresh_token": token})
     assert answer.status_code in (400, 401)
+
+
+async def test_each_refused_refresh_is_an_event_of_whoever_it_concerns(browser, owner, superuser, unique):
+    session = await login(browser, owner, body=True)
+    await browser.post("/auth/logout", headers=bearer(session.json()["access_token"]))
+    for given in (session.json()["refresh_token"], "fmr_" + "A" * 96):
+        answer = await browser.post(
+            "/auth/refresh", json={"refresh_token": given}, headers={"X-Request-ID": f"refresh-{unique}"}
+        )
+        assert answer.status_code == 401
+    said = "request_id = :id AND action = 'token.refused' AND tenant_id = :of"
+    assert await noted(superuser, said, id=f"refresh-{unique}", of=owner.tenant_id) == [
+        ("token.refused", {"code": "session-ended"})
+    ]
+    assert await noted(superuser, said, id=f"refresh-{unique}", of=PLATFORM) == [
+        ("token.refused", {"code": "token-invalid"})
+    ]
 
 
 def test_each_bit_of_a_refresh_token_counts():

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from folkmoot.kit.errors import TooManyRequests
-from folkmoot.kit.limits import Limit, Limits
+from folkmoot.kit.limits import SCRIPT, Limit, Limits
 from folkmoot.kit.redis import connect
 
 
@@ -85,3 +85,48 @@ async def test_nobody_is_refused_when_redis_does_not_answer(unique):
         assert await passed(Limits(redis), Limit("user", unique, 1), 5) == 5
     finally:
         await redis.aclose()
+
+
+async def test_many_at_once_use_up_no_more_than_they_are(app, unique):
+    redis = Counting(app.redis)
+    limits, limit = Limits(redis), Limit("user", f"user:{unique}", 2_000, 3600)
+    counts = await asyncio.gather(*[passed(limits, limit, 100) for _ in range(16)])
+    assert sum(counts) == 1_600
+    assert redis.calls <= 1_600 / 40 + 1
+
+
+async def test_who_comes_now_and_then_is_charged_for_what_they_use(app, unique):
+    processes, limit = [Limits(app.redis) for _ in range(2)], Limit("user", f"user:{unique}", 1_000, 3600)
+    for _ in range(100):
+        for limits in processes:
+            await limits.take(limit)
+            for allowance in limits._allowed.values():
+                allowance.until = 0
+
+
+async def test_what_another_limit_refuses_is_not_lost(app, unique):
+    limits, shut = Limits(app.redis), Limit("key", f"key:{unique}", 1, 3600)
+    large = Limit("tenant", f"tenant:{unique}", 1_000, 3600)
+    await limits.take(shut)
+    for _ in range(100):
+        with pytest.raises(TooManyRequests):
+            await limits.take(shut, large)
+        limits._allowed.pop(shut.name)
+    assert await passed(limits, large, 800) == 800
+
+
+async def test_a_request_that_goes_away_leaves_nobody_waiting(app, unique):
+    class Slow:
+        def register_script(self, _script):
+            async def never(**_arguments):
+                await asyncio.Event().wait()
+
+            return never
+
+    limits, limit = Limits(Slow()), Limit("user", f"user:{unique}", 10_000)
+    first, second = (asyncio.create_task(limits.take(limit)) for _ in range(2))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    limits._script = app.redis.register_script(SCRIPT)
+    first.cancel()
+    await asyncio.wait_for(second, 10)

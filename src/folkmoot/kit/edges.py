@@ -92,7 +92,7 @@ def client_address(peer: str, forwarded: str, proxies: tuple[Network, ...]) -> s
     if not _within(peer, proxies):
         return found
     for part in reversed(forwarded.split(",")):
-        address = part.strip()
+        address = _without_port(part.strip())
         if not _is_address(address):
             break
         found = address
@@ -131,6 +131,13 @@ def _within(address: str, proxies: tuple[Network, ...]) -> bool:
         return False
     ip = getattr(ip, "ipv4_mapped", None) or ip
     return any(ip.version == network.version and ip in network for network in proxies)
+
+
+def _without_port(text: str) -> str:
+    """Some gateways write the client's port as well: without this, all clients would be the gateway."""
+    if text.startswith("["):
+        return text[1:].partition("]")[0]
+    return text.partition(":")[0] if text.count(":") == 1 else text
 
 
 def _is_address(text: str) -> bool:
