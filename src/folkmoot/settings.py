@@ -83,7 +83,7 @@ class Settings:
     """Sender of mails."""
     requests_per_address: int = 6_000
     """Requests without a valid token from one address in a minute; 0: no limit."""
-    requests_per_user: int = 120_000
+    requests_per_user: int = 600_000
     """Requests of one person in a minute; 0: no limit. An API key may have a lower one of its own."""
     requests_per_tenant: int = 1_200_000
     """Requests of one organisation in a minute, unless it has a quota of its own; 0: no limit."""
