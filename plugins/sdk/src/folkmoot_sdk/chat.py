@@ -79,14 +79,23 @@ class ChatRequest(msgspec.Struct, frozen=True):
     grounded: bool = False
     """The assistant has knowledge, so an empty `passages` means that nothing was found."""
     tools: tuple[ToolSpec, ...] = ()
+    tool_choice: str | None = None
+    """`auto`, `none`, `required`, or the name of the one tool to call; None: the model decides."""
+    parallel_tools: bool | None = None
+    """Whether the model may call several tools at once; None: as the provider has it."""
     temperature: float | None = None
     top_p: float | None = None
     max_output_tokens: int | None = None
     stop: tuple[str, ...] = ()
     response_schema: dict[str, Any] | None = None
     """JSON Schema that the answer must follow, where the model can."""
+    response_schema_name: str = "answer"
+    json_object: bool = False
+    """The answer must be some JSON object, without a schema, where the model can."""
+    reasoning_effort: Literal["none", "minimal", "low", "medium", "high"] | None = None
+    seed: int | None = None
     options: dict[str, Any] = {}
-    """Extra parameters of this provider, passed on as they are."""
+    """Extra parameters in the provider's own `ModelInfo.dialect`, passed on as they are."""
 
 
 class TextDelta(msgspec.Struct, frozen=True, tag="text", tag_field="type"):
@@ -123,12 +132,15 @@ class ProviderState(msgspec.Struct, frozen=True, tag="state", tag_field="type"):
 
 
 class Usage(msgspec.Struct, frozen=True, tag="usage", tag_field="type"):
-    """Tokens as the provider counts them; the last `Usage` of an answer holds."""
+    """Tokens as the provider counts them; the last `Usage` of an answer holds, so each tells the whole."""
 
     input_tokens: int
+    """All of them: those from the provider's cache and those written to it are among them."""
     output_tokens: int
+    """All of them: reasoning is among them."""
     cached_input_tokens: int = 0
     reasoning_tokens: int = 0
+    cache_write_tokens: int = 0
 
 
 class Finish(msgspec.Struct, frozen=True, tag="finish", tag_field="type"):

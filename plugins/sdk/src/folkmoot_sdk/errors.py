@@ -44,6 +44,11 @@ class ProviderError(PluginError):
 
     code: ClassVar[str] = "provider-error"
 
+    def __init__(self, message: str = "", *, field: str | None = None) -> None:
+        super().__init__(message)
+        self.field = field
+        """The field of the configuration that must change, as `base_url`, if it is known to be that one."""
+
 
 class AuthenticationFailed(ProviderError):
     """The provider does not accept the credentials."""
@@ -87,8 +92,8 @@ class RateLimited(ProviderError):
     code: ClassVar[str] = "provider-rate-limited"
     retryable: ClassVar[bool] = True
 
-    def __init__(self, message: str, retry_after: float | None = None) -> None:
-        super().__init__(message)
+    def __init__(self, message: str = "", retry_after: float | None = None, *, field: str | None = None) -> None:
+        super().__init__(message, field=field)
         self.retry_after = retry_after
         """Seconds to wait, if the provider said so."""
 

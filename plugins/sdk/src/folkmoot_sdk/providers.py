@@ -13,10 +13,32 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 import msgspec
 
-from folkmoot_sdk.chat import ChatEvent, ChatRequest
+from folkmoot_sdk.chat import ChatEvent, ChatRequest, Usage
 from folkmoot_sdk.context import PluginContext
 
 ModelKind = Literal["chat", "embedding", "rerank", "transcription"]
+
+
+class Price(msgspec.Struct, frozen=True):
+    """What a model costs, in millionths of a US dollar: 2.50 $ for a million tokens is 2_500_000.
+
+    All zero is a known price of nothing, as on one's own machines. A model whose price nobody knows has none.
+    """
+
+    input: int = 0
+    """For a million tokens."""
+    output: int = 0
+    """For a million tokens."""
+    cached_input: int | None = None
+    """For a million tokens from the provider's cache; None: as `input`."""
+    cache_write: int | None = None
+    """For a million tokens written to the provider's cache; None: as `input`."""
+    request: int = 0
+    """For each call, beside its tokens."""
+    audio_minute: int = 0
+    """For a minute of audio."""
+    as_of: str = ""
+    """The day on which the provider's list said so, as `2026-11-01`."""
 
 
 class ModelInfo(msgspec.Struct, frozen=True):
@@ -34,11 +56,21 @@ class ModelInfo(msgspec.Struct, frozen=True):
     """Of an embedding."""
     max_batch: int | None = None
     """Most texts in one call of `embed`."""
+    max_batch_tokens: int | None = None
+    """Most tokens of all texts in one call of `embed` together."""
     vision: bool = False
     tools: bool = False
     reasoning: bool = False
     passages: bool = False
     """Takes `ChatRequest.passages` as they are, instead of in the prompt."""
+    json_schema: bool = False
+    """Keeps to `ChatRequest.response_schema`."""
+    dialect: str = ""
+    """Whose names `ChatRequest.options` may use: `chat-completions` for OpenAI's; empty: it takes no options."""
+    price: Price | None = None
+    """None: not known, and the host counts it at a ceiling."""
+    retires_on: str | None = None
+    """The day on which the provider takes it away, as `2027-01-31`, if it has said so."""
 
 
 class ProviderConnection(Protocol):
@@ -101,6 +133,11 @@ class TranscribeRequest(msgspec.Struct, frozen=True):
     audio: bytes
     media_type: str
     language: str | None = None
+    """ISO 639-1."""
+    file_name: str = ""
+    prompt: str = ""
+    """Words and names that may occur."""
+    temperature: float | None = None
 
 
 class TranscriptSegment(msgspec.Struct, frozen=True):
@@ -114,6 +151,10 @@ class Transcript(msgspec.Struct, frozen=True):
     text: str
     segments: tuple[TranscriptSegment, ...] = ()
     language: str | None = None
+    seconds: float | None = None
+    """Length of the audio, if the provider tells it."""
+    usage: Usage | None = None
+    """If the provider counts tokens rather than minutes."""
 
 
 @runtime_checkable
@@ -134,3 +175,5 @@ class ProviderSpec(msgspec.Struct, frozen=True):
     connect: Callable[[Any, PluginContext], AbstractAsyncContextManager[ProviderConnection]]
     """`connect(config, context)`: an async context manager that gives the connection."""
     description: str = ""
+    in_process: bool = False
+    """It answers within this process and sends text nowhere, so text of every class may go to it."""

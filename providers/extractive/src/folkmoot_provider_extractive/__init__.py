@@ -40,5 +40,6 @@ def register_ai_providers() -> list[ProviderSpec]:
             config=Config,
             connect=connect,
             description="No language model: answers with the sentences of your documents that fit the question best.",
+            in_process=True,
         )
     ]
