@@ -20,6 +20,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from sqlalchemy import select
 
 from folkmoot import migrate
+from folkmoot.ai.catalogue import Catalogue
 from folkmoot.assemble import assemble
 from folkmoot.assistants.schemas import AssistantCreate
 from folkmoot.assistants.service import AssistantService
@@ -133,9 +134,10 @@ async def _bytes_of(path: Path) -> AsyncIterator[bytes]:
 
 async def _answer(app: App, principal: Principal, conversation_id: UUID, question: str, errors: Console) -> int:
     """Stream the answer to standard output, then the sources."""
+    models = await app.part(Catalogue).of(principal.tenant)
     async with app.begin(principal) as work:
         message = await ConversationService(work).ask(
-            conversation_id, Ask(content=question), key=None, answer=answer_message, streams=app.streams
+            conversation_id, Ask(content=question), key=None, answer=answer_message, streams=app.streams, models=models
         )
     sources: list[dict[str, Any]] = []
     async with aclosing(app.streams.read(str(message.id))) as entries:

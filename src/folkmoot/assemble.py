@@ -6,7 +6,11 @@ from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from uuid import UUID
 
+from folkmoot.ai.batch import Batcher
+from folkmoot.ai.breaker import Breaker
+from folkmoot.ai.catalogue import Catalogue
 from folkmoot.ai.runtime import Runtime
+from folkmoot.ai.slots import Slots
 from folkmoot.assistants.service import AssistantService
 from folkmoot.federation.backends import Backends
 from folkmoot.feed.service import Bell
@@ -29,6 +33,7 @@ from folkmoot.kit.work import Sessions, Work
 from folkmoot.plugins.manager import PluginManager
 from folkmoot.settings import Settings, SettingsError
 from folkmoot.tenants.cors import Origins
+from folkmoot.usage.ledger import Ledger
 
 
 @asynccontextmanager
@@ -67,7 +72,11 @@ async def assemble(settings: Settings, *, plugins: PluginManager | None = None) 
         except ValueError as error:
             raise SettingsError(str(error)) from error
         http = outbound_client(policy)
-        runtime = Runtime(manager, keyring, http)
+        ledger, breaker, slots, batcher = Ledger(app.sessions), Breaker(redis), Slots(redis), Batcher()
+        stack.push_async_callback(ledger.close)
+        for machine in (slots, batcher):
+            stack.push_async_callback(machine.close)
+        runtime = Runtime(manager, keyring, http, ledger, breaker, slots, batcher)
         stack.push_async_callback(runtime.close)
         backends = Backends(manager, keyring, outbound_client(policy), reach(policy))
         stack.push_async_callback(backends.close)
@@ -79,6 +88,9 @@ async def assemble(settings: Settings, *, plugins: PluginManager | None = None) 
             bell,
             manager,
             runtime,
+            ledger,
+            breaker,
+            Catalogue(app.sessions, manager),
             backends,
             recorder,
             Limits(redis),

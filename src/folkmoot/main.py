@@ -19,10 +19,11 @@ from litestar.static_files import create_static_files_router  # pyright: ignore[
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from folkmoot.ai.routes import ModelController
+from folkmoot.ai.routes import ConnectionController, EgressController, ModelController
 from folkmoot.assemble import assemble
-from folkmoot.assistants.routes import AssistantController
+from folkmoot.assistants.routes import AssistantController, ModelMoveController
 from folkmoot.audit.routes import AuditController, PlatformAuditController
+from folkmoot.classification.routes import DataClassController
 from folkmoot.conversations.routes import ConversationController, MessageController
 from folkmoot.federation.routes import AccountController, ExternalSignInController, LoginMethodController
 from folkmoot.feed.routes import FeedController
@@ -61,6 +62,10 @@ DOMAINS = (
     ConversationController,
     MessageController,
     ModelController,
+    ConnectionController,
+    ModelMoveController,
+    DataClassController,
+    EgressController,
     FeedController,
     LinkController,
     UserController,

@@ -14,6 +14,7 @@ from sqlalchemy.exc import DBAPIError
 from folkmoot.ai import models as _ai
 from folkmoot.assistants import models as _assistants
 from folkmoot.audit import models as _audit
+from folkmoot.classification import models as _classification
 from folkmoot.conversations import models as _conversations
 from folkmoot.federation import models as _federation
 from folkmoot.files import models as _files
@@ -25,6 +26,7 @@ from folkmoot.knowledge import models as _knowledge
 from folkmoot.people import models as _people
 from folkmoot.spaces import models as _spaces
 from folkmoot.tenants import models as _tenants
+from folkmoot.usage import models as _usage
 
 MODELS = (
     _tenants,
@@ -34,7 +36,9 @@ MODELS = (
     _audit,
     _federation,
     _keys,
+    _classification,
     _spaces,
+    _usage,
     _files,
     _ai,
     _knowledge,

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+from folkmoot.ai.catalogue import Catalogue
 from folkmoot.ai.connect import connect
-from folkmoot.ai.service import ModelService
-from folkmoot.kit.access import Principal
 from tests.support.openai_stub import OpenAIStub
 
 
@@ -21,9 +20,8 @@ async def test_a_service_that_lists_no_models_is_asked_for_the_one_that_the_plat
             unlisted={"chat_models": ["house-model"]},
         )
     assert made
-    async with app.begin(Principal.system(tenant_id)) as work:
-        model, connection = await ModelService(work).default_chat()
-    assert (model.name, connection.name) == ("house-model", "OpenAI")
+    first = (await app.part(Catalogue).of(tenant_id)).usable("chat")[0]
+    assert (first.model.name, first.connection.name) == ("house-model", "OpenAI")
 
 
 async def test_a_service_that_is_not_there_is_not_connected_and_the_rest_goes_on(app, tenancy):
@@ -32,6 +30,5 @@ async def test_a_service_that_is_not_there_is_not_connected_and_the_rest_goes_on
         app, tenant_id, kind="openai", name="OpenAI", config={"base_url": "http://127.0.0.1:9/v1"}, rank=0
     )
     assert not made
-    async with app.begin(Principal.system(tenant_id)) as work:
-        model, _ = await ModelService(work).default_chat()
-    assert model.name == "extractive"
+    first = (await app.part(Catalogue).of(tenant_id)).usable("chat")[0]
+    assert first.model.name == "extractive"

@@ -7,6 +7,8 @@ from uuid import UUID
 
 from folkmoot_sdk import BadResponse, InvalidRequest, ModelNotFound, ProviderError
 
+from folkmoot.ai.catalogue import Catalogue
+from folkmoot.ai.connections import LAST_RESORT
 from folkmoot.ai.runtime import Runtime
 from folkmoot.ai.service import ModelService
 from folkmoot.kit.access import Principal
@@ -14,8 +16,6 @@ from folkmoot.kit.app import App
 from folkmoot.kit.log import get_logger
 
 log = get_logger(__name__)
-LAST_RESORT = 1_000_000
-"""Rank of the models that answer only when nothing better is connected."""
 
 
 async def connect(
@@ -46,6 +46,7 @@ async def connect(
         await ModelService(work).put_connection(
             app.keyring, kind=kind, name=name, config=config, models=models, rank=rank
         )
+    app.part(Catalogue).forget(tenant_id)
     return True
 
 

@@ -1,7 +1,8 @@
-"""The one door to models: warm connections, time limits, and retries before the first event only.
+"""The one door to models: who answers a call, retries before the first event only, fallbacks, limits, and the bill.
 
 A connection to a provider lives as long as the process and its row stay as they are. Nothing here holds a
-database connection: callers read the rows they need, let go, and then talk.
+database connection while a provider talks. What a call costs is reserved before it and settled after it, however it
+ends, so nobody who calls a model can forget to.
 """
 
 from __future__ import annotations
@@ -10,49 +11,74 @@ import asyncio
 import logging
 import random
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from time import monotonic
-from typing import cast
+from typing import TypeVar
 from uuid import UUID
 
 import httpx
 import msgspec
 from folkmoot_sdk import (
+    AuthenticationFailed,
     BadResponse,
     ChatEvent,
     ChatModel,
     ChatRequest,
     ConfigError,
+    ContextTooLong,
     Embedder,
-    EmbedRequest,
     Finish,
     InvalidRequest,
     ModelInfo,
+    ModelNotFound,
     PluginContext,
     ProviderConnection,
     ProviderError,
     ProviderSpec,
+    QuotaExhausted,
+    Ranked,
     RateLimited,
+    Reranker,
+    RerankRequest,
+    Transcriber,
+    TranscribeRequest,
+    Transcript,
     Unavailable,
     decode_config,
 )
 
-from folkmoot.ai.models import Connection, Model
+from folkmoot.ai.batch import Batcher
+from folkmoot.ai.breaker import Breaker
+from folkmoot.ai.meter import Meter, expected, tokens_of
+from folkmoot.ai.models import Connection
+from folkmoot.ai.route import Choice, Route
 from folkmoot.ai.service import PURPOSE
+from folkmoot.ai.slots import Slots
 from folkmoot.kit.crypto import Keyring
 from folkmoot.kit.log import get_logger
 from folkmoot.plugins.manager import PluginManager
+from folkmoot.usage.ledger import Account, Ledger
 
 log = get_logger(__name__)
+T = TypeVar("T")
 
 ATTEMPTS = 3
+"""Of the last model of a route; those before it are tried twice, since somebody else can answer."""
 FIRST_EVENT_SECONDS = 120.0
 IDLE_SECONDS = 60.0
 LOOK_SECONDS = 1.0
+SLOT_SECONDS = 20.0
+"""How long a call waits for its turn at a connection with a limit of calls at the same time."""
+MOST_PATIENCE = 30.0
+"""A provider that asks for more is left alone."""
+SHORT_PATIENCE = 2.0
+"""The same, where another model can answer."""
 MOST_CONNECTIONS = 256
+ELSEWHERE = (AuthenticationFailed, QuotaExhausted, ModelNotFound)
+"""Asking the same provider again cannot help, asking another may."""
 
 
 class Clock:
@@ -67,49 +93,296 @@ class Clock:
 class OpenModel:
     """A model that is ready to be called."""
 
-    id: UUID
-    name: str
-    provider: str
-    info: ModelInfo
+    choice: Choice
     connection: ProviderConnection
+
+    @property
+    def id(self) -> UUID:
+        return self.choice.model.id
+
+    @property
+    def name(self) -> str:
+        return self.choice.model.name
+
+    @property
+    def info(self) -> ModelInfo:
+        return self.choice.info
 
     def described(self) -> dict[str, str]:
         """As events and messages name it."""
-        return {"id": str(self.id), "name": self.name, "provider": self.provider}
+        return self.choice.described()
+
+
+@dataclass(frozen=True)
+class Answering:
+    """The model that answers; comes once, before its first event."""
+
+    model: OpenModel
+
+
+Build = Callable[[ModelInfo], ChatRequest]
+"""The request for one model: how much fits depends on who answers."""
+
+
+@dataclass(frozen=True)
+class Embedded:
+    model: OpenModel
+    vectors: list[list[float] | ProviderError]
+    """One for each text, in order: its vector, or why this text alone was refused."""
+    input_tokens: int
+
+    def whole(self) -> list[list[float]]:
+        """The vectors. Raises the `ProviderError` of the first text that was refused."""
+        out: list[list[float]] = []
+        for vector in self.vectors:
+            if isinstance(vector, ProviderError):
+                raise vector
+            out.append(vector)
+        return out
 
 
 class Runtime:
-    """Opens models and calls them."""
+    """Opens models and calls them. Lives as long as the process."""
 
-    def __init__(self, plugins: PluginManager, keyring: Keyring, http: httpx.AsyncClient) -> None:
+    def __init__(
+        self,
+        plugins: PluginManager,
+        keyring: Keyring,
+        http: httpx.AsyncClient,
+        ledger: Ledger,
+        breaker: Breaker,
+        slots: Slots,
+        batcher: Batcher,
+    ) -> None:
         self._plugins, self._keyring, self._http = plugins, keyring, http
+        self._ledger, self._breaker, self._slots, self._batcher = ledger, breaker, slots, batcher
         self._open: OrderedDict[tuple[UUID, int], tuple[ProviderConnection, AsyncExitStack]] = OrderedDict()
         self._lock = asyncio.Lock()
 
-    async def open(self, model: Model, connection: Connection) -> OpenModel:
-        """A model by its rows. Raises `ProviderError` if its plugin is not there or refuses the configuration."""
-        key = (connection.id, connection.revision)
+    async def chat(self, route: Route, account: Account, build: Build) -> AsyncGenerator[ChatEvent | Answering]:
+        """The events of an answer: `Answering`, then the model's own, `Finish` last.
+
+        Closing the iterator closes the request to the provider. Raises `ProviderError` of the last model that was
+        tried, and `TooManyRequests` (`budget-exhausted`) before anything is sent.
+        """
+        shortest = 0
+        failure: ProviderError | None = None
+        for choice, last in _in_order(route):
+            if isinstance(failure, ContextTooLong) and (choice.info.context_window or 0) <= shortest:
+                continue
+            begun = False
+            try:
+                async with aclosing(self._chat_one(choice, account, build, last=last)) as events:
+                    async for event in events:
+                        begun = True
+                        yield event
+                return
+            except ProviderError as error:
+                if begun or not _may_go_elsewhere(error):
+                    raise
+                failure, shortest = error, choice.info.context_window or 0
+                if not last:
+                    log.warning("provider.fallback", model=choice.model.name, error=error.code)
+        raise failure or Unavailable("no model answers: try again in a moment")
+
+    async def _chat_one(
+        self, choice: Choice, account: Account, build: Build, *, last: bool
+    ) -> AsyncGenerator[ChatEvent | Answering]:
+        model = await self._ready(choice)
+        if not isinstance(model.connection, ChatModel):
+            raise InvalidRequest(f"{model.name} cannot chat: choose another model")
+        request = build(model.info)
+        attempts = _Attempts(model.name, last=last)
+        while True:
+            begun = False
+            meter = Meter(choice, request)
+            try:
+                async with self._slots.taken(choice.connection.id, choice.connection.max_concurrent, SLOT_SECONDS):
+                    reserved = await self._ledger.reserve(account, expected(choice, request))
+                    try:
+                        async with aclosing(_timed(model.connection.chat(request), model.name)) as events:
+                            async for event in events:
+                                if not begun:
+                                    begun = True
+                                    meter.began()
+                                    await self._breaker.succeeded(choice.connection.id)
+                                    yield Answering(model)
+                                meter.see(event)
+                                yield event
+                                if isinstance(event, Finish):
+                                    return
+                        raise BadResponse(f"{model.name} stopped without saying that it had finished")
+                    except ProviderError as error:
+                        meter.failed(error)
+                        raise
+                    finally:
+                        await _shielded(self._ledger.settle(reserved, meter.spent()))
+            except ProviderError as error:
+                await self._breaker.failed(choice.connection.id, error)
+                if begun or not await attempts.again(error):
+                    raise
+
+    async def embed(
+        self,
+        route: Route,
+        account: Account,
+        texts: list[str],
+        *,
+        query: bool = False,
+        dimensions: int | None = None,
+    ) -> Embedded:
+        """Vectors for `texts`, in batches as large as the model takes.
+
+        Raises `ProviderError` if the model cannot be reached at all; a text that it refuses fails alone.
+        """
+        choice = route.first
+        model = await self._ready(choice)
+        if not isinstance(model.connection, Embedder):
+            raise InvalidRequest(f"{model.name} cannot embed: choose another model")
+        meter = Meter(choice, texts=texts)
+        reserved = await self._ledger.reserve(account, expected(choice, texts=texts))
+        try:
+            outcome = await self._batcher.embed(
+                f"{choice.connection.id}:{choice.connection.revision}",
+                model.name,
+                model.connection,
+                texts,
+                max_batch=model.info.max_batch or 64,
+                max_tokens=model.info.max_batch_tokens,
+                purpose="query" if query else "document",
+                dimensions=dimensions,
+            )
+            meter.embedded(sum(outcome.tokens), estimated=outcome.estimated)
+            if texts and all(isinstance(vector, ProviderError) for vector in outcome.vectors):
+                raise next(vector for vector in outcome.vectors if isinstance(vector, ProviderError))
+        except ProviderError as error:
+            meter.failed(error)
+            await self._breaker.failed(choice.connection.id, error)
+            raise
+        finally:
+            await _shielded(self._ledger.settle(reserved, meter.spent()))
+        await self._breaker.succeeded(choice.connection.id)
+        return Embedded(model, outcome.vectors, sum(outcome.tokens))
+
+    async def rerank(self, route: Route, account: Account, query: str, texts: list[str]) -> list[Ranked]:
+        """The texts by how well they answer the query, best first. Raises `ProviderError`."""
+
+        async def ask(model: OpenModel, meter: Meter) -> list[Ranked]:
+            if not isinstance(model.connection, Reranker):
+                raise InvalidRequest(f"{model.name} cannot rerank: choose another model")
+            ranked = await model.connection.rerank(RerankRequest(model.name, query, tuple(texts)))
+            if len({item.index for item in ranked}) != len(ranked) or any(
+                not 0 <= item.index < len(texts) for item in ranked
+            ):
+                raise BadResponse(f"{model.name} ranks texts that it was not given")
+            meter.embedded(tokens_of(query) * len(texts) + sum(tokens_of(text) for text in texts), estimated=True)
+            return ranked
+
+        return await self._once(route, account, [query, *texts], ask)
+
+    async def transcribe(
+        self, route: Route, account: Account, request: TranscribeRequest
+    ) -> tuple[OpenModel, Transcript]:
+        """Speech to text; `request.model` is filled in. Raises `ProviderError`."""
+
+        async def ask(model: OpenModel, meter: Meter) -> tuple[OpenModel, Transcript]:
+            if not isinstance(model.connection, Transcriber):
+                raise InvalidRequest(f"{model.name} cannot transcribe: choose another model")
+            told = await model.connection.transcribe(msgspec.structs.replace(request, model=model.name))
+            meter.heard(told, len(request.audio))
+            return model, told
+
+        return await self._once(route, account, [], ask)
+
+    async def _once(
+        self,
+        route: Route,
+        account: Account,
+        texts: list[str],
+        ask: Callable[[OpenModel, Meter], Awaitable[T]],
+    ) -> T:
+        """A call that answers all at once, by the first model of the route that can."""
+        failure: ProviderError | None = None
+        for choice, last in _in_order(route):
+            try:
+                return await self._once_by(choice, account, texts, ask, last=last)
+            except ProviderError as error:
+                if not _may_go_elsewhere(error):
+                    raise
+                failure = error
+        raise failure or Unavailable("no model answers: try again in a moment")
+
+    async def _once_by(
+        self,
+        choice: Choice,
+        account: Account,
+        texts: list[str],
+        ask: Callable[[OpenModel, Meter], Awaitable[T]],
+        *,
+        last: bool,
+    ) -> T:
+        model = await self._ready(choice)
+        attempts = _Attempts(model.name, last=last)
+        while True:
+            meter = Meter(choice, texts=texts)
+            try:
+                async with self._slots.taken(choice.connection.id, choice.connection.max_concurrent, SLOT_SECONDS):
+                    reserved = await self._ledger.reserve(account, expected(choice, texts=texts))
+                    try:
+                        async with asyncio.timeout(FIRST_EVENT_SECONDS):
+                            answer = await ask(model, meter)
+                    except TimeoutError:
+                        error = Unavailable(f"{model.name} gave no answer in {FIRST_EVENT_SECONDS:.0f} seconds")
+                        meter.failed(error)
+                        raise error from None
+                    except ProviderError as error:
+                        meter.failed(error)
+                        raise
+                    finally:
+                        await _shielded(self._ledger.settle(reserved, meter.spent()))
+            except ProviderError as error:
+                await self._breaker.failed(choice.connection.id, error)
+                if not await attempts.again(error):
+                    raise
+            else:
+                await self._breaker.succeeded(choice.connection.id)
+                return answer
+
+    async def _ready(self, choice: Choice) -> OpenModel:
+        """Raises `Unavailable` at once while the connection is left alone after failures."""
+        if not await self._breaker.allow(choice.connection.id):
+            raise Unavailable(
+                f"{choice.connection.name} has failed several times in a row and is left alone for a moment: "
+                "try again soon, or choose another model"
+            )
+        return await self.open(choice)
+
+    async def open(self, choice: Choice) -> OpenModel:
+        """A model, connected. Raises `ProviderError` if its plugin is not there or refuses the configuration."""
+        key = (choice.connection.id, choice.connection.revision)
         found = self._open.get(key)
         if found is None:
             async with self._lock:
-                found = self._open.get(key) or await self._connect(key, connection)
+                found = self._open.get(key) or await self._connect(key, choice.connection)
         else:
             self._open.move_to_end(key)
-        return OpenModel(model.id, model.name, connection.kind, msgspec.convert(model.info, ModelInfo), found[0])
+        return OpenModel(choice, found[0])
 
     async def _connect(
         self, key: tuple[UUID, int], connection: Connection
     ) -> tuple[ProviderConnection, AsyncExitStack]:
-        config = msgspec.json.decode(
-            self._keyring.open(connection.config, purpose=PURPOSE, tenant_id=connection.tenant_id)
-        )
         stack = AsyncExitStack()
-        opened = await stack.enter_async_context(self.connect(connection.kind, config))
+        opened = await stack.enter_async_context(self.connect(connection.kind, await self.config_of(connection)))
         self._open[key] = (opened, stack)
         while len(self._open) > MOST_CONNECTIONS:
             _, (_, old) = self._open.popitem(last=False)
             await old.aclose()
         return opened, stack
+
+    async def config_of(self, connection: Connection) -> dict[str, object]:
+        """The configuration with its secrets. It goes to the provider's plugin, and nowhere else."""
+        sealed = self._keyring.open(connection.config, purpose=PURPOSE, tenant_id=connection.tenant_id)
+        return msgspec.json.decode(sealed)
 
     def connect(self, kind: str, config: object) -> _Connecting:
         """Connect a provider by kind and configuration, for as long as the context is open."""
@@ -120,70 +393,6 @@ class Runtime:
             )
         context = PluginContext(http=self._http, log=logging.getLogger(f"folkmoot.provider.{kind}"), clock=Clock())
         return _Connecting(spec, config, context)
-
-    async def chat(self, model: OpenModel, request: ChatRequest) -> AsyncGenerator[ChatEvent]:
-        """The events of an answer, `Finish` last. Raises `ProviderError`.
-
-        Closing the iterator closes the request to the provider.
-        """
-        if not isinstance(model.connection, ChatModel):
-            raise InvalidRequest(f"{model.name} cannot chat: choose another model")
-        for attempt in range(1, ATTEMPTS + 1):
-            begun = False
-            try:
-                async with aclosing(_timed(model.connection.chat(request), model.name)) as events:
-                    async for event in events:
-                        begun = True
-                        yield event
-                        if isinstance(event, Finish):
-                            return
-                raise BadResponse(f"{model.name} stopped without saying that it had finished")
-            except ProviderError as error:
-                if begun or not error.retryable or attempt == ATTEMPTS:
-                    raise
-                await self._pause(error, attempt, model.name)
-
-    async def embed(self, model: OpenModel, texts: list[str], *, query: bool = False) -> list[list[float]]:
-        """Vectors for `texts`, in batches as large as the model takes. Raises `ProviderError`."""
-        if not isinstance(model.connection, Embedder):
-            raise InvalidRequest(f"{model.name} cannot embed: choose another model")
-        size = model.info.max_batch or 64
-        vectors: list[list[float]] = []
-        for start in range(0, len(texts), size):
-            request = EmbedRequest(
-                model=model.name,
-                texts=tuple(texts[start : start + size]),
-                purpose="query" if query else "document",
-            )
-            vectors += await self._embed_batch(model, cast("Embedder", model.connection), request)
-        return vectors
-
-    async def _embed_batch(self, model: OpenModel, embedder: Embedder, request: EmbedRequest) -> list[list[float]]:
-        for attempt in range(1, ATTEMPTS + 1):
-            try:
-                async with asyncio.timeout(FIRST_EVENT_SECONDS):
-                    found = (await embedder.embed(request)).vectors
-                if len(found) != len(request.texts):
-                    raise BadResponse(f"{model.name} gave {len(found)} vectors for {len(request.texts)} texts")
-                return found
-            except TimeoutError:
-                failure: ProviderError = Unavailable(
-                    f"{model.name} gave no vectors in {FIRST_EVENT_SECONDS:.0f} seconds"
-                )
-            except ProviderError as error:
-                failure = error
-            if not failure.retryable or attempt == ATTEMPTS:
-                raise failure
-            await self._pause(failure, attempt, model.name)
-        raise AssertionError
-
-    async def _pause(self, error: ProviderError, attempt: int, model: str) -> None:
-        wanted = error.retry_after if isinstance(error, RateLimited) and error.retry_after is not None else 0.0
-        if wanted > 30:
-            raise error
-        pause = max(wanted, 0.3 * 2**attempt * random.uniform(0.5, 1.5))
-        log.warning("provider.retry", model=model, attempt=attempt, error=str(error), seconds=round(pause, 2))
-        await asyncio.sleep(pause)
 
     async def close(self) -> None:
         for _, stack in self._open.values():
@@ -208,6 +417,48 @@ class _Connecting:
 
     async def __aexit__(self, *error: object) -> None:
         await self._stack.aclose()
+
+
+class _Attempts:
+    """How often one model is asked, and how long in between."""
+
+    def __init__(self, model: str, *, last: bool) -> None:
+        self._model, self._last = model, last
+        self._made = 1
+
+    async def again(self, error: ProviderError) -> bool:
+        """Wait, if asking again may help; False if not."""
+        most = ATTEMPTS if self._last else ATTEMPTS - 1
+        if not error.retryable or self._made >= most:
+            return False
+        wanted = error.retry_after if isinstance(error, RateLimited) and error.retry_after is not None else 0.0
+        if wanted > (MOST_PATIENCE if self._last else SHORT_PATIENCE):
+            return False
+        pause = max(wanted, 0.3 * 2**self._made * random.uniform(0.5, 1.5))
+        log.warning("provider.retry", model=self._model, attempt=self._made, error=error.code, seconds=round(pause, 2))
+        self._made += 1
+        await asyncio.sleep(pause)
+        return True
+
+
+def _in_order(route: Route) -> list[tuple[Choice, bool]]:
+    """The models of a route, each with whether nobody comes after it."""
+    return [(choice, place == len(route.choices)) for place, choice in enumerate(route.choices, start=1)]
+
+
+def _may_go_elsewhere(error: ProviderError) -> bool:
+    """Whether another model may do better. What one provider refuses to say, another is not asked to."""
+    return error.retryable or isinstance(error, (*ELSEWHERE, ContextTooLong))
+
+
+async def _shielded(settling: Awaitable[None]) -> None:
+    """To its end, whoever goes away meanwhile: the provider has counted already."""
+    task = asyncio.ensure_future(settling)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        raise
 
 
 async def _timed(events: AsyncIterator[ChatEvent], model: str) -> AsyncGenerator[ChatEvent]:

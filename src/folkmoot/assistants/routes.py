@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
+from typing import Annotated
 from uuid import UUID
 
 from litestar import Controller, Response, delete, get, patch, post
 from litestar.di import NamedDependency
-from litestar.params import FromPath, JSONBody
+from litestar.params import FromPath, JSONBody, QueryParameter
 
-from folkmoot.assistants.schemas import AssistantCreate, AssistantOut, AssistantUpdate, VersionOut
+from folkmoot.ai.catalogue import Catalogue
+from folkmoot.assistants.move import MoveService
+from folkmoot.assistants.schemas import (
+    AssistantCreate,
+    AssistantOut,
+    AssistantUpdate,
+    MoveIn,
+    MoveOut,
+    MovingOut,
+    UndoneOut,
+    VersionOut,
+)
 from folkmoot.assistants.service import AssistantService
 from folkmoot.kit.access import Access, Permission
+from folkmoot.kit.app import App
 from folkmoot.kit.http import Cursor, IfMatch, Limit, Page, needs, tagged
 from folkmoot.kit.work import Work
+
+MoveTo = Annotated[UUID | None, QueryParameter(description="The model that would take over.")]
 
 
 class AssistantController(Controller):
@@ -93,3 +108,72 @@ class AssistantController(Controller):
         """Newest first. Not for viewers."""
         rows = await AssistantService(work).versions(assistant_id, limit)
         return Page(items=[VersionOut.of(row) for row in rows])
+
+
+class ModelMoveController(Controller):
+    tags = ["Models"]
+    opt = needs(Permission.MODELS)
+
+    @get(
+        "/models/{model_id:uuid}/assistants",
+        operation_id="list_model_assistants",
+        summary="List the assistants that use a model",
+    )
+    async def preview(
+        self,
+        app: NamedDependency[App],
+        work: NamedDependency[Work],
+        model_id: FromPath[UUID],
+        to: MoveTo = None,
+    ) -> Page[MovingOut]:
+        """With `to`, as a look at what a move to that model would do. Nothing is changed."""
+        models = await app.part(Catalogue).now(work)
+        rows = await MoveService(work, models).preview(model_id, to)
+        return Page(
+            items=[
+                MovingOut(
+                    assistant_id=row.assistant.id,
+                    space_id=row.assistant.space_id,
+                    name=row.assistant.name if row.visible else None,
+                    blocked=row.blocked,
+                )
+                for row in rows
+            ]
+        )
+
+    @post("/models/{model_id:uuid}/moves", operation_id="move_model", summary="Move every assistant to another model")
+    async def move(
+        self,
+        app: NamedDependency[App],
+        work: NamedDependency[Work],
+        model_id: FromPath[UUID],
+        data: JSONBody[MoveIn],
+    ) -> MoveOut:
+        """Those whose text may not go to the new model stay; `GET /models/{id}/assistants?to=` names them before."""
+        models = await app.part(Catalogue).now(work)
+        return MoveOut.of(await MoveService(work, models).move(model_id, data.to))
+
+    @get("/models/{model_id:uuid}/moves", operation_id="list_moves", summary="List the moves away from a model")
+    async def page(
+        self,
+        app: NamedDependency[App],
+        work: NamedDependency[Work],
+        model_id: FromPath[UUID],
+        limit: Limit = 50,
+        cursor: Cursor = None,
+    ) -> Page[MoveOut]:
+        models = await app.part(Catalogue).now(work)
+        rows, after = await MoveService(work, models).page(model_id, limit, cursor)
+        return Page(items=[MoveOut.of(row) for row in rows], next_cursor=after)
+
+    @post(
+        "/model-moves/{move_id:uuid}/undo",
+        operation_id="undo_move",
+        summary="Give the assistants of a move their old model back",
+        status_code=200,
+    )
+    async def undo(self, app: NamedDependency[App], work: NamedDependency[Work], move_id: FromPath[UUID]) -> UndoneOut:
+        """Assistants that somebody changed since stay as they are."""
+        models = await app.part(Catalogue).now(work)
+        back, left = await MoveService(work, models).undo(move_id)
+        return UndoneOut(back=back, left=left)

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from msgspec import UNSET, Meta, UnsetType
 
+from folkmoot.ai.models import ModelMove
 from folkmoot.assistants.models import Assistant, AssistantVersion
 from folkmoot.kit.structs import Input, Name, Struct, Text
 
@@ -102,3 +103,47 @@ class VersionOut(Struct, frozen=True, kw_only=True):
             created_at=version.created_at,
             created_by=version.created_by,
         )
+
+
+class MoveIn(Input, frozen=True, kw_only=True):
+    to: UUID
+    """The model that takes over."""
+
+
+class MovingOut(Struct, frozen=True, kw_only=True):
+    """One assistant that uses a model."""
+
+    assistant_id: UUID
+    space_id: UUID
+    name: str | None
+    """Null if you are not in its space."""
+    blocked: str | None
+    """Why it cannot move: its text may not go to the new model."""
+
+
+class MoveOut(Struct, frozen=True, kw_only=True):
+    id: UUID
+    from_id: UUID
+    to_id: UUID
+    assistants: int
+    """How many were moved."""
+    created_at: datetime
+    undone_at: datetime | None
+
+    @classmethod
+    def of(cls, row: ModelMove) -> MoveOut:
+        return cls(
+            id=row.id,
+            from_id=row.from_id,
+            to_id=row.to_id,
+            assistants=len(row.moved),
+            created_at=row.created_at,
+            undone_at=row.undone_at,
+        )
+
+
+class UndoneOut(Struct, frozen=True, kw_only=True):
+    back: int
+    """Assistants that have their old model again."""
+    left: int
+    """Those that were changed or deleted since, and stay as they are."""

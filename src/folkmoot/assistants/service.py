@@ -161,6 +161,21 @@ class AssistantService:
         self._record("assistant.deleted", assistant)
         await self._work.session.execute(delete(Assistant).where(Assistant.id == assistant.id))
 
+    async def set_model(self, assistant: Assistant, before: AssistantVersion, model_id: UUID) -> AssistantVersion:
+        """Save a version that differs in its model alone; whoever calls this has checked that it may be done."""
+        assistant.version += 1
+        version = await self._add_version(
+            assistant,
+            {
+                "instructions": before.instructions,
+                "model_id": model_id,
+                "collection_ids": before.collection_ids,
+                "parameters": before.parameters,
+            },
+        )
+        self._record("assistant.updated", assistant, version=version.number)
+        return version
+
     async def versions(self, assistant_id: UUID, limit: int) -> Sequence[AssistantVersion]:
         """The versions of an assistant, newest first; not for viewers, who see what is published."""
         await self.get(assistant_id, Access.DRAFTS)
@@ -180,7 +195,7 @@ class AssistantService:
     ) -> None:
         # Only what is chosen now: a collection that was deleted since must not stand in the way of a new name.
         if isinstance(model_id, UUID):
-            await ModelService(self._work).usable(model_id, kind="chat")
+            await ModelService(self._work).choosable(model_id, kind="chat")
         if collection_ids is not UNSET:
             await CollectionService(self._work).check_in_space(collection_ids, space_id)
 

@@ -55,7 +55,7 @@ async def _written(
     while True:
         async with app.begin(principal) as work:
             if asking:
-                await _still(work, permission)
+                await still(work, permission)
             rows, cursor = await LogService(work, permission).events(wanted, BATCH, cursor)
         if form == "csv":
             yield _csv([[defused(_cell(getattr(row, name))) for name in row.__struct_fields__] for row in rows])
@@ -85,7 +85,7 @@ def _csv(rows: Sequence[Sequence[str]]) -> bytes:
     return out.getvalue().encode()
 
 
-async def _still(work: Work, permission: Permission) -> None:
+async def still(work: Work, permission: Permission) -> None:
     """Raise unless the person may go on reading: a long export must not outlive the right to it."""
     found = await work.session.execute(_PERSON, {"tenant": work.principal.tenant, "person": work.principal.user})
     row = found.first()

@@ -16,25 +16,28 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 from uuid import UUID
 
-from folkmoot_sdk import ProviderError, ReasoningDelta, TextDelta, Usage
-from sqlalchemy import Select, Table, Uuid, and_, bindparam, select, update
+from folkmoot_sdk import ChatRequest, ModelInfo, ProviderError, ReasoningDelta, TextDelta, Usage
+from sqlalchemy import Select, Table, Uuid, bindparam, func, or_, select, update
 from sqlalchemy import cast as sql_cast
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
-from folkmoot.ai.models import Connection, Model
-from folkmoot.ai.runtime import Runtime
-from folkmoot.assistants.models import AssistantVersion
+from folkmoot.ai.catalogue import Catalogue
+from folkmoot.ai.runtime import Answering, Runtime
+from folkmoot.assistants.models import Assistant, AssistantVersion
 from folkmoot.conversations import prompt
 from folkmoot.conversations.cite import CitedPassage, MarkerReader, citation
 from folkmoot.conversations.models import Conversation, Message
 from folkmoot.conversations.schemas import ending
 from folkmoot.kit.access import Principal
 from folkmoot.kit.app import App
-from folkmoot.kit.errors import AppError, Conflict, NotFound
+from folkmoot.kit.errors import AppError, Conflict, NotAvailable
 from folkmoot.kit.log import get_logger
 from folkmoot.kit.stream import StreamWriter
+from folkmoot.knowledge.models import Collection
 from folkmoot.knowledge.search import Hit, search
+from folkmoot.spaces.models import Space
+from folkmoot.usage.ledger import Account
 
 log = get_logger(__name__)
 
@@ -42,13 +45,29 @@ LEASE = timedelta(seconds=12)
 RENEW_SECONDS = 3.0
 PASSAGES = 8
 _Question = aliased(Message)
+_collection_id = func.jsonb_array_elements_text(Message.collection_ids).column_valued("collection_id")
+_FROM = (
+    select(Collection.space_id)
+    .where(Collection.id.in_(select(sql_cast(_collection_id, Uuid())).correlate(Message)))
+    .correlate(Message)
+)
 NEEDED = (
-    select(Message, _Question, AssistantVersion, Conversation.user_id, Model, Connection)
+    select(
+        Message,
+        _Question,
+        AssistantVersion,
+        Conversation.user_id,
+        Assistant.space_id,
+        # What guards the text that goes into the answer, as it is now and not as it was when the question was asked.
+        select(func.array_agg(Space.data_class_id.distinct()))
+        .where(or_(Space.id == Assistant.space_id, Space.id.in_(_FROM)))
+        .correlate(Message, Assistant)
+        .scalar_subquery(),
+    )
     .join(_Question, _Question.id == Message.parent_id)
     .join(Conversation, Conversation.id == Message.conversation_id)
     .outerjoin(AssistantVersion, AssistantVersion.id == Message.assistant_version_id)
-    .outerjoin(Model, and_(Model.id == sql_cast(Message.model["id"].astext, Uuid()), Model.enabled))
-    .outerjoin(Connection, Connection.id == Model.connection_id)
+    .outerjoin(Assistant, Assistant.id == AssistantVersion.assistant_id)
     .where(Message.id == bindparam("message"))
     .with_for_update(of=Message)
 )
@@ -103,8 +122,8 @@ class Run:
     question: str
     history: list[prompt.Turn]
     version: AssistantVersion
-    model: Model
-    connection: Connection
+    space_id: UUID
+    class_ids: list[UUID | None]
     user_id: UUID
     text: list[str] = field(default_factory=list[str])
     reasoning: list[str] = field(default_factory=list[str])
@@ -115,6 +134,17 @@ class Run:
     @property
     def principal(self) -> Principal:
         return Principal.system(self.message.tenant_id)
+
+    def account(self, purpose: str) -> Account:
+        return Account(
+            tenant_id=self.message.tenant_id,
+            purpose=purpose,
+            user_id=self.user_id,
+            key_id=self.message.key_id,
+            space_id=self.space_id,
+            assistant_id=self.version.assistant_id,
+            message_id=self.message.id,
+        )
 
 
 async def answer(app: App, tenant_id: UUID, message_id: UUID) -> None:
@@ -148,6 +178,9 @@ async def answer(app: App, tenant_id: UUID, message_id: UUID) -> None:
             status, error = "failed", _failure("answer-too-long", "The answer took too long", retryable=True)
         except ProviderError as failure:
             status, error = "failed", _failure(failure.code, str(failure), retryable=failure.retryable)
+        except AppError as refusal:
+            retryable = isinstance(refusal, NotAvailable)
+            status, error = "failed", _failure(refusal.code, refusal.detail, retryable=retryable)
         except Exception:
             log.exception("answer.crashed", message_id=str(message_id))
             status, error = (
@@ -170,18 +203,16 @@ async def _claim(app: App, tenant_id: UUID, message_id: UUID) -> Run | None:
         row = (await work.session.execute(NEEDED, {"message": message_id})).first()
         if row is None or row[0].status != "pending":
             return None
-        message, asked, version, user_id, model, connection = row
+        message, asked, version, user_id, space_id, class_ids = row
         if message.lease_until is not None and message.lease_until > now:
             return None
-        if version is None:
+        if version is None or space_id is None:
             raise Conflict("the assistant was deleted before it could answer: choose another", code="assistant-gone")
-        if model is None or connection is None:
-            raise NotFound("the model is no longer offered: choose another for this assistant", code="model-not-found")
         stopped = message.stop_requested
         claimed = {"status": "stopped", "finished_at": now} if stopped else {"lease_until": now + LEASE}
         await work.session.execute(CLAIM.values(**claimed), {"message": message_id})
         history = await _history(work.session, asked) if asked.parent_id is not None else []
-        run = Run(message, asked.content, history, version, model, connection, user_id)
+        run = Run(message, asked.content, history, version, space_id, class_ids or [], user_id)
     if stopped:
         message.status, message.finished_at = "stopped", now
         writer = await app.streams.writer(str(message_id))
@@ -201,27 +232,32 @@ async def _history(session: AsyncSession, question: Message) -> list[prompt.Turn
 
 async def _write(app: App, run: Run, writer: StreamWriter) -> None:
     """Search, ask the model, and pass on what it says."""
+    model_id = UUID((run.message.model or {})["id"])
+    snapshot = await app.part(Catalogue).of(run.message.tenant_id, need=model_id)
+    route = snapshot.route("chat", snapshot.text_of(run.class_ids), model_id)
     collections = [UUID(item) for item in run.message.collection_ids]
     passages: list[CitedPassage] = []
     if collections:
-        hits = await search(app, run.principal, collections, run.question, PASSAGES)
+        account = run.account("search")
+        hits = await search(app, run.principal, account, collections, run.question, PASSAGES, asked_in=run.space_id)
         passages = [_passage(n, hit) for n, hit in enumerate(hits, start=1)]
         run.passages = [_reference(item) for item in passages]
         writer.write("retrieval.completed", {"passages": run.passages})
-    runtime = app.part(Runtime)
-    model = await runtime.open(run.model, run.connection)
-    request = prompt.build(
-        model.info,
-        instructions=run.version.instructions,
-        history=run.history,
-        question=run.question,
-        passages=passages,
-        grounded=bool(collections),
-        parameters=run.version.parameters,
-    )
+
+    def build(info: ModelInfo) -> ChatRequest:
+        return prompt.build(
+            info,
+            instructions=run.version.instructions,
+            history=run.history,
+            question=run.question,
+            passages=passages,
+            grounded=bool(collections),
+            parameters=run.version.parameters,
+        )
+
     by_number = {item.n: item for item in passages}
     markers = MarkerReader(list(by_number))
-    async with aclosing(runtime.chat(model, request)) as events:
+    async with aclosing(app.part(Runtime).chat(route, run.account("answer"), build)) as events:
         async for event in events:
             match event:
                 case TextDelta():
@@ -231,6 +267,8 @@ async def _write(app: App, run: Run, writer: StreamWriter) -> None:
                     writer.text("reasoning.delta", event.text)
                 case Usage():
                     run.usage = event
+                case Answering() if event.model.id != model_id:
+                    run.message.model = event.model.described() | {"instead_of": route.first.described()}
                 case _:
                     pass
     _say(run, writer, by_number, markers.finish())
@@ -309,6 +347,7 @@ async def _finish(app: App, run: Run, writer: StreamWriter, status: str, error: 
         "reasoning": "".join(run.reasoning),
         "citations": run.citations,
         "passages": run.passages,
+        "model": message.model,
         "finished_at": datetime.now(UTC),
         "lease_until": None,
         "usage": {"input_tokens": usage.input_tokens, "output_tokens": usage.output_tokens} if usage else None,

@@ -59,8 +59,10 @@ class Message(Tenanted, Base):
     """While an answer is being written: the worker renews this."""
     finished_at: Mapped[datetime | None] = mapped_column(DateTimeUTC(timezone=True))
     assistant_version_id: Mapped[UUID | None]
+    key_id: Mapped[UUID | None]
+    """The API key that asked; what the answer costs counts for it."""
     model: Mapped[dict[str, Any] | None] = mapped_column(JSONB)
-    """`{id, name, provider}` as it was when the question was asked."""
+    """`{id, name, provider}` of who answers; with `instead_of`, the model that was asked first and could not."""
     collection_ids: Mapped[list[str]] = mapped_column(JSONB, default=list)
     """Where the answer may look, as it was when the question was asked."""
     passages: Mapped[list[dict[str, Any]]] = mapped_column(JSONB, default=list)

@@ -17,6 +17,7 @@ from litestar.openapi.spec import OpenAPIMediaType, OpenAPIResponse, Operation, 
 from litestar.params import FromPath, HeaderParameter, JSONBody
 from litestar.response import Stream
 
+from folkmoot.ai.catalogue import Catalogue
 from folkmoot.conversations.models import Message
 from folkmoot.conversations.schemas import (
     AnswerEvent,
@@ -146,9 +147,10 @@ class ConversationController(Controller):
         A client that goes away loses nothing: `GET /messages/{id}/events` gives the same stream again.
         """
         principal = principal_of(request)
+        models = await app.part(Catalogue).of(principal.tenant)
         async with app.begin(principal) as work:
             message = await ConversationService(work).ask(
-                conversation_id, data, key=idempotency_key, answer=answer_message, streams=app.streams
+                conversation_id, data, key=idempotency_key, answer=answer_message, streams=app.streams, models=models
             )
         if "text/event-stream" in request.headers.get("accept", ""):
             return cast("Response[MessageOut]", _stream(app, principal, message, after=0, status=201))

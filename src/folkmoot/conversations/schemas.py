@@ -54,6 +54,8 @@ class ModelRef(Struct, frozen=True, kw_only=True):
     id: str
     name: str
     provider: str
+    instead_of: ModelRef | UnsetType = UNSET
+    """The model that was asked first and could not answer."""
 
 
 class Citation(Struct, frozen=True, kw_only=True):

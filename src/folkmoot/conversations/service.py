@@ -11,8 +11,7 @@ from advanced_alchemy.repository import SQLAlchemyAsyncRepository
 from sqlalchemy import Select, Table, bindparam, delete, insert, select, update
 from uuid_utils.compat import uuid7
 
-from folkmoot.ai.models import Connection, Model
-from folkmoot.ai.service import ModelService
+from folkmoot.ai.route import Snapshot
 from folkmoot.assistants.models import Assistant, AssistantVersion
 from folkmoot.assistants.service import AssistantService
 from folkmoot.conversations.models import Conversation, Message
@@ -25,11 +24,12 @@ from folkmoot.kit.jobs import Task
 from folkmoot.kit.paging import page
 from folkmoot.kit.stream import Streams
 from folkmoot.kit.work import Work
+from folkmoot.knowledge.search import classes_of
 
 T = TypeVar("T")
 OPEN = ("pending", "streaming")
 ASKED = ("id", "tenant_id", "conversation_id", "parent_id", "role", "content", "status", "request_key")
-ANSWERED = ("assistant_version_id", "model", "collection_ids")
+ANSWERED = ("assistant_version_id", "key_id", "model", "collection_ids")
 # Built once: every question runs these, and 64 may come at the same moment.
 ADD = insert(cast("Table", Message.__table__))
 TOUCH = (
@@ -119,11 +119,19 @@ class ConversationService:
         return message
 
     async def ask(
-        self, conversation_id: UUID, data: Ask, *, key: str | None, answer: Task, streams: Streams
+        self,
+        conversation_id: UUID,
+        data: Ask,
+        *,
+        key: str | None,
+        answer: Task,
+        streams: Streams,
+        models: Snapshot,
     ) -> Message:
         """Store the question and a pending answer, frozen to the assistant, model and collections of now.
 
         The commit opens the answer's stream and queues `answer`. The same `key` gives the same answer again.
+        `models` is what the organisation has connected; what the spaces' classes forbid is refused here already.
         Raises `Conflict` (`answer-in-progress`) while the conversation waits for another answer, and
         `TooManyRequests` (`spending-limit-reached`) for an API key that has spent its month.
         """
@@ -134,9 +142,10 @@ class ConversationService:
         if conversation.assistant_id is None:
             raise Conflict("the assistant of this conversation was deleted: begin a new one", code="assistant-gone")
         await check_spending(self._work, conversation)
-        _, version = await self._assistant(conversation.assistant_id)
+        assistant, version = await self._assistant(conversation.assistant_id)
         parent_id = await self._parent(conversation.id, data.parent_id)
-        model, connection = await self._model(version)
+        class_ids = await classes_of(self._work, version.collection_ids, assistant.space_id)
+        model = models.route("chat", models.text_of(class_ids), version.model_id).first
         shared = {"tenant_id": who.tenant, "conversation_id": conversation.id}
         question = Message(
             id=uuid7(),
@@ -155,7 +164,8 @@ class ConversationService:
             content="",
             status="pending",
             assistant_version_id=version.id,
-            model={"id": str(model.id), "name": model.name, "provider": connection.kind},
+            key_id=who.key_id,
+            model=model.described(),
             collection_ids=[str(item) for item in version.collection_ids],
         )
         await self._work.session.execute(ADD, [_row(question), _row(reply)])
@@ -218,12 +228,6 @@ class ConversationService:
         if await self._work.session.scalar(known) is None:
             raise NotFound("`parent_id` names no answer of this conversation")
         return parent_id
-
-    async def _model(self, version: AssistantVersion) -> tuple[Model, Connection]:
-        models = ModelService(self._work)
-        if version.model_id is None:
-            return await models.default_chat()
-        return await models.usable(version.model_id, kind="chat")
 
 
 def _row(message: Message) -> dict[str, Any]:

@@ -20,9 +20,10 @@ from folkmoot.federation import claims
 from folkmoot.federation.backends import Backends, Misconfigured, words
 from folkmoot.federation.models import LoginMethod
 from folkmoot.federation.schemas import CheckOut, redirect_uri
-from folkmoot.federation.service import decoded, find_spec
+from folkmoot.federation.service import find_spec
 from folkmoot.kit.app import App
 from folkmoot.kit.errors import ValidationFailed
+from folkmoot.plugins.configuration import decoded
 
 OK = "this works: "
 

@@ -22,7 +22,6 @@ from sqlalchemy.dialects.postgresql import insert
 from uuid_utils.compat import uuid7
 
 from folkmoot.ai.runtime import Runtime
-from folkmoot.ai.service import ModelService
 from folkmoot.files.models import File
 from folkmoot.kit.access import Principal
 from folkmoot.kit.app import App
@@ -30,10 +29,12 @@ from folkmoot.kit.log import get_logger
 from folkmoot.kit.storage import Missing
 from folkmoot.kit.work import Work
 from folkmoot.knowledge import chunk
-from folkmoot.knowledge.models import Chunk, ChunkVector, Document
+from folkmoot.knowledge.models import Chunk, ChunkVector, Collection, Document
 from folkmoot.knowledge.parse import ParserPool
+from folkmoot.knowledge.search import classes_of, embedding_route
 from folkmoot.knowledge.store import Gone, Reading, store
 from folkmoot.plugins.manager import PluginManager
+from folkmoot.usage.ledger import Account, BudgetExhausted
 
 log = get_logger(__name__)
 
@@ -207,48 +208,66 @@ def _merged(before: DocumentInfo, after: DocumentInfo) -> DocumentInfo:
 
 
 async def _embed(app: App, reading: Reading) -> str | None:
-    """Give every chunk its vector, if there is an embedding model. Returns a warning if that did not work."""
+    """Give every chunk its vector, if an embedding model may see it. Returns a warning if that did not work."""
     async with app.begin(reading.principal) as work:
-        found = await ModelService(work).default("embedding")
-    if found is None:
+        class_ids = await classes_of(work, [reading.collection_id])
+        space_id = await work.session.scalar(select(Collection.space_id).where(Collection.id == reading.collection_id))
+    route = await embedding_route(app, reading.tenant_id, class_ids)
+    if route is None:
         return None
-    runtime = app.part(Runtime)
+    model_id = route.first.model.id
+    account = Account(tenant_id=reading.tenant_id, purpose="embedding", space_id=space_id)
+    refused: set[UUID] = set()
+    reason: ProviderError | None = None
     try:
-        model = await runtime.open(*found)
         while True:
             async with app.begin(reading.principal) as work:
-                have = select(ChunkVector.chunk_id).where(ChunkVector.model_id == model.id)
+                # Asked each time: the space's class may be raised while a long document is read.
+                class_ids = await classes_of(work, [reading.collection_id])
+                have = select(ChunkVector.chunk_id).where(ChunkVector.model_id == model_id)
                 query = select(Chunk.id, Chunk.context, Chunk.text).where(Chunk.document_id == reading.id)
                 rows = (
                     await work.session.execute(
-                        query.where(Chunk.id.not_in(have)).order_by(Chunk.ordinal).limit(EMBED_BATCH)
+                        query.where(Chunk.id.not_in(have), Chunk.id.not_in(refused))
+                        .order_by(Chunk.ordinal)
+                        .limit(EMBED_BATCH)
                     )
                 ).all()
             if not rows:
-                return None
-            vectors = await runtime.embed(model, [f"{context}\n{body}".strip() for _, context, body in rows])
-            async with app.begin(reading.principal) as work:
-                await work.session.execute(
-                    insert(ChunkVector)
-                    .values(
-                        [
-                            {
-                                "id": uuid7(),
-                                "tenant_id": reading.tenant_id,
-                                "chunk_id": row[0],
-                                "collection_id": reading.collection_id,
-                                "model_id": model.id,
-                                "embedding": vector,
-                            }
-                            for row, vector in zip(rows, vectors, strict=True)
-                        ]
-                    )
-                    .on_conflict_do_nothing()
+                break
+            still = await embedding_route(app, reading.tenant_id, class_ids)
+            if still is None or still.first.model.id != model_id:
+                return "found by its words in part: which model may see it was changed meanwhile, read it again"
+            route = still
+            texts = [f"{context}\n{body}".strip() for _, context, body in rows]
+            made = (await app.part(Runtime).embed(route, account, texts)).vectors
+            found: list[dict[str, object]] = []
+            for row, vector in zip(rows, made, strict=True):
+                if isinstance(vector, ProviderError):
+                    refused.add(row[0])
+                    reason = vector
+                    continue
+                found.append(
+                    {
+                        "id": uuid7(),
+                        "tenant_id": reading.tenant_id,
+                        "chunk_id": row[0],
+                        "collection_id": reading.collection_id,
+                        "model_id": model_id,
+                        "embedding": vector,
+                    }
                 )
+            if found:
+                async with app.begin(reading.principal) as work:
+                    await work.session.execute(insert(ChunkVector).values(found).on_conflict_do_nothing())
             reading.progress = min(0.99, reading.progress + 0.01)
-    except ProviderError as error:
-        log.warning("document.not_embedded", document=str(reading.id), error=str(error))
-        return f"found by its words only, because the embedding model failed ({error}): read it again later"
+    except (ProviderError, BudgetExhausted) as error:
+        log.warning("document.not_embedded", document=str(reading.id), error=type(error).__name__)
+        why = error.detail if isinstance(error, BudgetExhausted) else str(error)
+        return f"found by its words only, because the embedding model failed ({why}): read it again later"
+    if reason is not None:
+        return f"{len(refused)} passages are found by their words only: the embedding model refused them ({reason})"
+    return None
 
 
 async def _finish(app: App, reading: Reading, built: chunk.Document, warning: str | None) -> None:

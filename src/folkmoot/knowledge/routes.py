@@ -39,6 +39,7 @@ from folkmoot.knowledge.search import search
 from folkmoot.knowledge.service import CollectionService, DocumentService
 from folkmoot.knowledge.tasks import ingest_document
 from folkmoot.knowledge.upload import upload
+from folkmoot.usage.ledger import Account
 
 
 @dataclass
@@ -149,8 +150,15 @@ class CollectionController(Controller):
         """The passages that an assistant with this collection would be given, best first."""
         principal = principal_of(request)
         async with app.begin(principal) as work:
-            await CollectionService(work).get(collection_id, Access.READ)
-        hits = await search(app, principal, [collection_id], data.query, data.limit)
+            collection = await CollectionService(work).get(collection_id, Access.READ)
+        account = Account(
+            tenant_id=principal.tenant,
+            purpose="search",
+            user_id=principal.user_id,
+            key_id=principal.key_id,
+            space_id=collection.space_id,
+        )
+        hits = await search(app, principal, account, [collection_id], data.query, data.limit)
         return SearchOut(
             items=[
                 SearchHit(

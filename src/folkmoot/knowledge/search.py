@@ -15,19 +15,22 @@ from uuid import UUID
 
 from folkmoot_sdk import ProviderError
 from pgvector.sqlalchemy import HALFVEC
-from sqlalchemy import Float, bindparam, cast, func, select, text
+from sqlalchemy import Float, bindparam, cast, func, or_, select, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql import UUID as PG_UUID
 
-from folkmoot.ai.models import Connection, Model
+from folkmoot.ai.catalogue import Catalogue
+from folkmoot.ai.route import Route
 from folkmoot.ai.runtime import Runtime
-from folkmoot.ai.service import ModelService
 from folkmoot.kit.access import Principal
 from folkmoot.kit.app import App
+from folkmoot.kit.errors import NotAvailable
 from folkmoot.kit.log import get_logger
 from folkmoot.kit.work import Work
 from folkmoot.knowledge.language import text_search_config
-from folkmoot.knowledge.models import Chunk, ChunkVector, Document
+from folkmoot.knowledge.models import Chunk, ChunkVector, Collection, Document
+from folkmoot.spaces.models import Space
+from folkmoot.usage.ledger import Account, BudgetExhausted
 
 log = get_logger(__name__)
 POOL = 100
@@ -91,33 +94,61 @@ GROUP BY h.id ORDER BY score DESC, h.id LIMIT :pool
 
 
 async def search(
-    app: App, principal: Principal, collection_ids: Sequence[UUID], query: str, limit: int = 10
+    app: App,
+    principal: Principal,
+    account: Account,
+    collection_ids: Sequence[UUID],
+    query: str,
+    limit: int = 10,
+    *,
+    asked_in: UUID | None = None,
 ) -> list[Hit]:
     """The chunks of these collections that fit `query` best, best first.
 
     The caller has checked that `principal` may read the collections. No transaction is open while the
-    question is embedded; without an embedding model, or if it fails, the full text answers alone.
+    question is embedded; without an embedding model that may see the question, or if it fails, the full text
+    answers alone. `asked_in` is the space that the question comes from, whose class binds it as well.
     """
     if not collection_ids:
         return []
     collections = list(collection_ids)
     async with app.begin(principal) as work:
         by_text = await _by_text(work, collections, query)
-        embedder = await _embedder(work, collections)
+        class_ids = await classes_of(work, collections, asked_in)
     by_vector: list[_Scored] = []
-    if embedder is not None:
-        runtime = app.part(Runtime)
+    route = await embedding_route(app, account.tenant_id, class_ids)
+    if route is not None:
+        async with app.begin(principal) as work:
+            route = route if await _has_vectors(work, collections, route.first.model.id) else None
+    if route is not None:
         try:
-            model = await runtime.open(*embedder)
-            vector = (await runtime.embed(model, [query], query=True))[0]
-        except ProviderError as error:
-            log.warning("search.without_vectors", error=str(error))
+            vector = (await app.part(Runtime).embed(route, account, [query], query=True)).whole()[0]
+        except (ProviderError, BudgetExhausted) as error:
+            log.warning("search.without_vectors", error=type(error).__name__)
         else:
             async with app.begin(principal) as work:
-                by_vector = await _by_vector(work, collections, embedder[0].id, vector)
+                by_vector = await _by_vector(work, collections, route.first.model.id, vector)
     ranked = fuse(by_text, by_vector)[:limit] if by_vector else by_text[:limit]
     async with app.begin(principal) as work:
         return await _load(work, ranked)
+
+
+async def classes_of(work: Work, collection_ids: Sequence[UUID], space_id: UUID | None = None) -> list[UUID | None]:
+    """The data classes of the spaces that these collections lie in, and of one space more; None: none of its own."""
+    spaces = select(Collection.space_id).where(Collection.id.in_(collection_ids))
+    rows = await work.session.scalars(
+        select(Space.data_class_id).where(or_(Space.id.in_(spaces), Space.id == space_id)).distinct()
+    )
+    return list(rows)
+
+
+async def embedding_route(app: App, tenant_id: UUID, class_ids: Sequence[UUID | None]) -> Route | None:
+    """Who embeds text of these classes; None if nobody may, or nobody is there."""
+    snapshot = await app.part(Catalogue).of(tenant_id)
+    try:
+        return snapshot.route("embedding", snapshot.text_of(class_ids))
+    except NotAvailable:
+        return None
 
 
 def fuse(left: Sequence[_Scored], right: Sequence[_Scored]) -> list[_Scored]:
@@ -157,17 +188,9 @@ async def _by_text(work: Work, collections: list[UUID], query: str) -> list[_Sco
     return [_Scored(chunk_id, float(score)) for chunk_id, score in rows]
 
 
-async def _embedder(work: Work, collections: list[UUID]) -> tuple[Model, Connection] | None:
-    """The rows of the embedding model, if any chunk of these collections has its vectors."""
-    found = await ModelService(work).default("embedding")
-    if found is None:
-        return None
-    known = await work.session.scalar(
-        select(ChunkVector.id)
-        .where(ChunkVector.collection_id.in_(collections), ChunkVector.model_id == found[0].id)
-        .limit(1)
-    )
-    return found if known is not None else None
+async def _has_vectors(work: Work, collections: list[UUID], model_id: UUID) -> bool:
+    known = select(ChunkVector.id).where(ChunkVector.collection_id.in_(collections), ChunkVector.model_id == model_id)
+    return await work.session.scalar(known.limit(1)) is not None
 
 
 async def _by_vector(work: Work, collections: list[UUID], model_id: UUID, vector: list[float]) -> list[_Scored]:

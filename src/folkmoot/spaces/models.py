@@ -17,6 +17,7 @@ class Space(Tenanted, Changing):
     __table_args__ = (
         referred(),
         belongs("owner_id", "users"),
+        belongs("data_class_id", "data_classes", ondelete=None),
         Index("uq_spaces_owner_id", "owner_id", unique=True),
         Index("uq_spaces_organisation", "tenant_id", unique=True, postgresql_where=text("kind = 'organisation'")),
         CheckConstraint("(kind = 'personal') = (owner_id IS NOT NULL)", name="owner_of_personal"),
@@ -28,6 +29,8 @@ class Space(Tenanted, Changing):
     """An `access.SpaceKind`."""
     owner_id: Mapped[UUID | None]
     """Of a personal space; its owner is also in `space_members`."""
+    data_class_id: Mapped[UUID | None] = mapped_column(index=True)
+    """How confidential its text is; None: as the organisation's default class has it."""
 
 
 class SpaceMember(Tenanted, Base):

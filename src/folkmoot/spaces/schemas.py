@@ -21,6 +21,8 @@ class SpaceOut(Struct, frozen=True, kw_only=True):
     """`shared`, `personal` or `organisation`."""
     role: str
     """The caller's own role here: the highest of their own and those of their groups."""
+    data_class_id: UUID | None
+    """How confidential its text is; null: as the organisation's default class has it, if there is one."""
     created_at: datetime
     updated_at: datetime
 
@@ -32,6 +34,7 @@ class SpaceOut(Struct, frozen=True, kw_only=True):
             description=space.description,
             kind=space.kind,
             role=role,
+            data_class_id=space.data_class_id,
             created_at=space.created_at,
             updated_at=space.updated_at,
         )
@@ -52,11 +55,14 @@ class OrphanOut(Struct, frozen=True, kw_only=True):
 class SpaceCreate(Input, frozen=True, kw_only=True):
     name: Name
     description: Text = ""
+    data_class_id: UUID | None = None
 
 
 class SpaceUpdate(Input, frozen=True, kw_only=True):
     name: Name | UnsetType = UNSET
     description: Text | UnsetType = UNSET
+    data_class_id: UUID | UnsetType | None = UNSET
+    """A class that guards less than the one before needs the permission `admin`."""
 
 
 class MemberOut(Struct, frozen=True, kw_only=True):

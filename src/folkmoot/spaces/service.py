@@ -7,10 +7,12 @@ from typing import Any
 from uuid import UUID
 
 from advanced_alchemy.repository import SQLAlchemyAsyncRepository
+from msgspec import UNSET
 from sqlalchemy import ColumnElement, CompoundSelect, String, delete, func, select, text, union_all
 from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.orm import aliased
 
+from folkmoot.classification.service import DataClassService, at_least
 from folkmoot.kit.access import Access, Permission, SpaceKind, SpaceRole, highest, roles_with, space_access
 from folkmoot.kit.errors import Forbidden, NotFound
 from folkmoot.kit.paging import check_match, page
@@ -131,7 +133,11 @@ class SpaceService:
     async def create(self, data: SpaceCreate) -> Space:
         """Open a shared space; the caller is its admin."""
         who = self._work.principal
-        space = await self._spaces.add(Space(tenant_id=who.tenant, name=data.name, description=data.description))
+        if data.data_class_id is not None:
+            await self._check_class(data.data_class_id, None)
+        space = await self._spaces.add(
+            Space(tenant_id=who.tenant, name=data.name, description=data.description, data_class_id=data.data_class_id)
+        )
         self._work.session.add(
             SpaceMember(tenant_id=who.tenant, space_id=space.id, user_id=who.user, role=SpaceRole.ADMIN)
         )
@@ -173,9 +179,12 @@ class SpaceService:
         """Change name or description. Raises `Stale` if `if_match` is of an older revision."""
         space, role = await self.get(space_id, Access.MANAGE)
         check_match(if_match, space.revision)
+        if data.data_class_id not in (UNSET, space.data_class_id):
+            await self._check_class(None if data.data_class_id is UNSET else data.data_class_id, space.data_class_id)
         if changed := patch(space, data):
             await self._work.session.flush()
-            self._work.record("space.updated", "space", space.id, space_id=space.id, data={"fields": changed})
+            told = {"data_class_id": str(space.data_class_id)} if "data_class_id" in changed else {}
+            self._work.record("space.updated", "space", space.id, space_id=space.id, data={"fields": changed, **told})
         return space, role
 
     async def delete(self, space_id: UUID) -> None:
@@ -198,6 +207,18 @@ class SpaceService:
             },
         )
         await self._work.session.execute(delete(Space).where(Space.id == space.id))
+
+    async def _check_class(self, new: UUID | None, old: UUID | None) -> None:
+        """Who may manage a space may guard its text better; guarding it less is the organisation's to decide."""
+        classes = DataClassService(self._work)
+        if at_least(await classes.effective(new), await classes.effective(old)):
+            return
+        if Permission.ADMIN not in self._work.principal.permissions:
+            raise Forbidden(
+                "this class guards the space's text less than now, which needs the permission 'admin': "
+                "ask an administrator of your organisation",
+                code="class-lowered",
+            )
 
     async def _only(self, condition: ColumnElement[bool]) -> Space | None:
         return await self._work.session.scalar(select(Space).where(condition))

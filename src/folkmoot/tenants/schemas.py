@@ -14,6 +14,10 @@ from folkmoot.tenants.models import Tenant
 
 MOST_ORIGINS = 50
 Origin = Annotated[str, Meta(max_length=300, examples=["https://intranet.municipality.example"])]
+Currency = Annotated[
+    str, Meta(pattern="^[A-Z]{3}$", description="ISO 4217. It stays once something was spent.", examples=["EUR"])
+]
+Rate = Annotated[float, Meta(gt=0, le=1_000_000, description="Units of `currency` for one US dollar.", examples=[0.92])]
 Origins = Annotated[list[Origin], Meta(max_length=MOST_ORIGINS)]
 
 
@@ -31,6 +35,10 @@ class TenantSettings(Struct, frozen=True, kw_only=True):
     """Whether people may sign in with a password of ours, beside the organisation's login methods."""
     require_second_factor: bool = False
     """Whether a password alone is not enough."""
+    currency: str = "USD"
+    """In which usage is counted and budgets are set (ISO 4217)."""
+    usd_rate: float = 1.0
+    """Units of `currency` for one US dollar, in which providers' prices are known."""
 
     @classmethod
     def of(cls, stored: dict[str, Any]) -> TenantSettings:
@@ -41,6 +49,8 @@ class SettingsUpdate(Input, frozen=True, kw_only=True):
     allowed_origins: Origins | UnsetType = UNSET
     password_login: bool | UnsetType = UNSET
     require_second_factor: bool | UnsetType = UNSET
+    currency: Currency | UnsetType = UNSET
+    usd_rate: Rate | UnsetType = UNSET
 
 
 class OrganisationUpdate(Input, frozen=True, kw_only=True):

@@ -24,6 +24,8 @@ ORGANISATION = Tenant.id != PLATFORM
 _USERS = table("users", column("tenant_id", Uuid()), column("state", String()))
 _FILES = table("files", column("tenant_id", Uuid()), column("size", BigInteger()))
 _ENABLED = text("SELECT 1 FROM login_methods WHERE tenant_id = :tenant AND enabled LIMIT 1")
+_BUDGETED = text("SELECT 1 FROM budgets WHERE tenant_id = :tenant LIMIT 1")
+_SPENT = text("SELECT 1 FROM usage_entries WHERE tenant_id = :tenant AND cost <> 0 LIMIT 1")
 _OWNER_ELSEWHERE = text("""
 SELECT 1 FROM users
 JOIN external_accounts ON external_accounts.user_id = users.id
@@ -116,7 +118,10 @@ class OrganisationService:
         return tenant, await usage(self._work)
 
     async def update(self, change: OrganisationUpdate, if_match: str | None) -> tuple[Tenant, Usage]:
-        """Change name or settings. Raises `Stale`, `ValidationFailed`, or `Conflict` (`no-other-way-in`)."""
+        """Change name or settings.
+
+        Raises `Stale`, `ValidationFailed`, or `Conflict` (`no-other-way-in`, `currency-in-use`).
+        """
         tenant = await TenantService(self._work).get(self._work.principal.tenant, lock=True)
         check_match(if_match, tenant.revision)
         changed: dict[str, Any] = {}
@@ -140,6 +145,8 @@ class OrganisationService:
         changed = {name: value for name, value in wanted.items() if value != getattr(before, name)}
         if changed.get("password_login") is False:
             await self._keep_a_way_in()
+        if "currency" in changed:
+            await self._keep_currency(before.currency)
         if changed:
             tenant.settings = wanted
         if "allowed_origins" in changed:
@@ -162,6 +169,21 @@ class OrganisationService:
                 "no owner could sign in without a password: let an owner link an enabled login method to an account, "
                 "or sign in by it, first",
                 code="no-other-way-in",
+            )
+
+    async def _keep_currency(self, currency: str) -> None:
+        """Raise `Conflict` if amounts in `currency` are stored, which would mean something else from now on."""
+        tenant = {"tenant": self._work.principal.tenant}
+        if await self._work.session.scalar(_SPENT, tenant):
+            raise Conflict(
+                f"what was spent so far stands in the ledger in {currency}, and the ledger is never rewritten: stay "
+                f"with {currency}, or go on in a new organisation",
+                code="currency-in-use",
+            )
+        if await self._work.session.scalar(_BUDGETED, tenant):
+            raise Conflict(
+                f"there are budgets in {currency}: delete them, change the currency, and set them anew",
+                code="currency-in-use",
             )
 
     async def _keep_origins(self, origins: list[str]) -> None:

@@ -1,0 +1,56 @@
+"""Where could this text go? A dry run over every way out, by the same decisions that hold when it is sent."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from folkmoot.ai.policy import Level, why_not
+from folkmoot.ai.route import Choice, Snapshot
+from folkmoot.ai.schemas import EgressOut, EgressWay, WayOut
+from folkmoot.kit.errors import AppError
+
+WAYS = (
+    ("answers", "chat", "nothing is sent, and questions are refused"),
+    ("embeddings", "embedding", "nothing is sent, and documents are found by their words only"),
+    ("reranking", "rerank", "nothing is sent, and results stay in the order of the search"),
+    ("transcription", "transcription", "nothing is sent, and audio is refused"),
+)
+"""What text is sent for, the kind of model that does it, and what happens if none may."""
+
+
+def egress(snapshot: Snapshot, text: Sequence[Level]) -> EgressOut:
+    """Nothing is sent to find out."""
+    return EgressOut(
+        data_class_id=text[0].id if text else None,
+        data_class=text[0].name if text else None,
+        ways=[_way(snapshot, text, *way) for way in WAYS],
+    )
+
+
+def _way(snapshot: Snapshot, text: Sequence[Level], purpose: str, kind: str, otherwise: str) -> EgressWay:
+    try:
+        route = snapshot.route(kind, text)
+    except AppError:
+        first, note = None, otherwise
+    else:
+        first = route.first.model.id
+        names = [choice.model.name for choice in route.choices]
+        note = f"goes to {names[0]}" + (f", and if it fails to {', then '.join(names[1:])}" if names[1:] else "")
+    return EgressWay(
+        purpose=purpose,
+        first=first,
+        note=note,
+        models=[_way_out(choice, why_not(choice.standing, text)) for choice in snapshot.usable(kind)],
+    )
+
+
+def _way_out(choice: Choice, reason: str | None) -> WayOut:
+    return WayOut(
+        model_id=choice.model.id,
+        name=choice.model.name,
+        provider=choice.connection.kind,
+        connection=choice.connection.name,
+        country=choice.standing.country,
+        allowed=reason is None,
+        reason=reason,
+    )
