@@ -18,8 +18,10 @@ from folkmoot.identity.tokens import Tokens
 from folkmoot.keys.authenticate import Keys
 from folkmoot.kit.access import Access
 from folkmoot.kit.app import App
-from folkmoot.kit.crypto import Keyring
+from folkmoot.kit.crypto import CryptoError
+from folkmoot.kit.data_keys import Stored
 from folkmoot.kit.db import make_engine
+from folkmoot.kit.envelope import Keyring
 from folkmoot.kit.glance import glances
 from folkmoot.kit.jobs import Jobs
 from folkmoot.kit.limits import Limits
@@ -43,7 +45,6 @@ async def assemble(settings: Settings, *, plugins: PluginManager | None = None) 
     if settings.smtp_url:
         Server.from_url(settings.smtp_url)
     async with AsyncExitStack() as stack:
-        keyring = Keyring(settings.master_keys())
         engine = make_engine(settings.database_url, pool=settings.database_pool)
         stack.push_async_callback(engine.dispose)
         redis = connect(settings.redis_url)
@@ -51,6 +52,12 @@ async def assemble(settings: Settings, *, plugins: PluginManager | None = None) 
         stack.push_async_callback(redis.aclose)
         stack.push_async_callback(blocking.aclose)
         pool = await stack.enter_async_context(glances(settings.database_url, settings.database_pool))
+        keyring = Keyring(settings.master_keys(), Stored(pool), again=settings.master_keys_again)
+        stack.push_async_callback(keyring.close)
+        try:
+            await keyring.start()
+        except CryptoError as error:
+            raise SettingsError(str(error)) from error
         jobs = Jobs(settings.redis_url, redis)
         await jobs.start()
         stack.push_async_callback(jobs.close)

@@ -11,7 +11,7 @@ import asyncpg
 from redis.exceptions import RedisError
 
 from folkmoot import migrate
-from folkmoot.kit.crypto import Keyring
+from folkmoot.kit.envelope import Keyring
 from folkmoot.kit.mail import Server
 from folkmoot.kit.redis import connect
 from folkmoot.kit.storage import Storage, StorageError

@@ -20,6 +20,7 @@ from folkmoot.federation import models as _federation
 from folkmoot.files import models as _files
 from folkmoot.identity import models as _identity
 from folkmoot.keys import models as _keys
+from folkmoot.kit import data_keys as _data_keys
 from folkmoot.kit import events as _events
 from folkmoot.kit.db import Base, make_engine
 from folkmoot.knowledge import models as _knowledge
@@ -30,6 +31,7 @@ from folkmoot.usage import models as _usage
 
 MODELS = (
     _tenants,
+    _data_keys,
     _identity,
     _people,
     _events,

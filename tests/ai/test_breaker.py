@@ -1,7 +1,7 @@
 """A connection that keeps failing is left alone, by all processes, and tried again by one."""
 
 import asyncio
-import contextlib
+from datetime import UTC, datetime
 from uuid import uuid4
 
 import httpx
@@ -20,9 +20,8 @@ from folkmoot.ai.breaker import Breaker, Rules
 from folkmoot.ai.slots import Busy
 from folkmoot.kit.redis import connect
 
-QUICK = Rules(cool=0.05, longest=0.2, probe=0.2, account=0.1, patience=0.02, remembered=0.0)
 STEADY = Rules(cool=60.0, longest=600.0, remembered=0.0)
-"""Nothing in it passes while a test runs."""
+"""Nothing passes by itself while a test runs, and nothing is remembered."""
 
 
 class Counting:
@@ -73,10 +72,21 @@ async def state(breaker, connection_id):
     return (await breaker.describe([connection_id]))[connection_id].state
 
 
-async def until(breaker, connection_id, wanted):
-    async with asyncio.timeout(10):
-        while await state(breaker, connection_id) != wanted:  # noqa: ASYNC110
-            await asyncio.sleep(0.005)
+async def pass_time(redis, connection_id):
+    """As if the circuit had been shut, or its probe under way, for as long as it may."""
+    key = f"folkmoot:breaker:{connection_id}"
+    for name in ("until", "probe_until"):
+        if await redis.hexists(key, name):
+            await redis.hset(key, name, "1")
+
+
+async def half_open(redis, connection_id, *breakers):
+    """A circuit that waits for its probe; the breakers of some processes."""
+    breakers = breakers or (Breaker(redis, STEADY), Breaker(redis, STEADY))
+    await fail(breakers[0], connection_id)
+    await pass_time(redis, connection_id)
+    assert await state(breakers[0], connection_id) == "half-open"
+    return breakers
 
 
 def never_connected(client_said):
@@ -151,12 +161,21 @@ async def test_what_says_nothing_of_the_providers_health_does_not_count(redis, o
 
 
 async def test_a_long_retry_after_is_kept_to_and_then_all_may_call_again(redis, one):
-    breaker = Breaker(redis, QUICK)
-    await breaker.failed(one, RateLimited("later", 0.1))
+    breaker = Breaker(redis, STEADY)
+    await breaker.failed(one, RateLimited("later", 2.5))
     assert await state(breaker, one) == "resting"
     assert not await breaker.allow(one)
-    await until(breaker, one, "closed")
+    await pass_time(redis, one)
+    assert await state(breaker, one) == "closed"
     assert all([await breaker.allow(one) for _ in range(5)])
+
+
+async def test_a_rest_ends_by_itself(redis, one):
+    breaker = Breaker(redis, Rules(patience=0.01))
+    await breaker.failed(one, RateLimited("later", 0.05))
+    async with asyncio.timeout(10):
+        while not await breaker.allow(one):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
 
 
 async def test_a_provider_cannot_send_us_away_for_a_year(redis, one):
@@ -171,12 +190,13 @@ async def test_a_provider_cannot_send_us_away_for_a_year(redis, one):
 
 @pytest.mark.parametrize("error", [AuthenticationFailed("wrong key"), QuotaExhausted("empty")])
 async def test_an_account_that_is_refused_rests_and_comes_back(redis, one, error):
-    breaker = Breaker(redis, QUICK)
+    breaker = Breaker(redis, STEADY)
     await breaker.failed(one, error)
     health = (await breaker.describe([one]))[one]
     assert (health.state, health.error) == ("resting", error.code)
+    assert (health.until - health.since).total_seconds() == pytest.approx(30, abs=1)
     assert not await breaker.allow(one)
-    await until(breaker, one, "closed")
+    await pass_time(redis, one)
     assert await breaker.allow(one)
 
 
@@ -188,17 +208,13 @@ async def test_a_success_of_a_call_that_began_before_does_not_end_a_rest(redis, 
 
 
 async def test_one_call_over_all_processes_finds_out_whether_it_works_again(redis, one):
-    processes = [Breaker(redis, Rules(cool=0.02, probe=30.0, remembered=0.0)) for _ in range(4)]
-    await fail(processes[0], one)
-    await until(processes[0], one, "half-open")
+    processes = await half_open(redis, one, *[Breaker(redis, STEADY) for _ in range(4)])
     allowed = await asyncio.gather(*[process.allow(one) for process in processes for _ in range(8)])
     assert allowed.count(True) == 1
 
 
 async def test_its_success_closes_the_circuit_for_all(redis, one):
-    here, there = Breaker(redis, QUICK), Breaker(redis, QUICK)
-    await fail(here, one)
-    await until(here, one, "half-open")
+    here, there = await half_open(redis, one)
     assert await here.allow(one)
     assert not await there.allow(one)
     await here.succeeded(one)
@@ -208,38 +224,52 @@ async def test_its_success_closes_the_circuit_for_all(redis, one):
 
 
 async def test_its_failure_opens_it_for_twice_as_long_up_to_a_most(redis, one):
-    breaker = Breaker(redis, QUICK)
-    await fail(breaker, one)
-    lengths = []
-    for _ in range(4):
-        health = (await breaker.describe([one]))[one]
-        assert health.state == "open"
-        await until(breaker, one, "half-open")
+    (breaker,) = await half_open(redis, one, Breaker(redis, STEADY))
+    opened = (await breaker.describe([one]))[one].since
+    for seconds in (120, 240, 480, 600, 600):
         assert await breaker.allow(one)
-        before = (await breaker.describe([one]))[one].until
         await breaker.failed(one, Unavailable("still down"))
-        lengths.append(((await breaker.describe([one]))[one].until - before).total_seconds())
-    assert lengths[0] >= 0.1 * 0.8
-    assert lengths[1] >= 0.2 * 0.8
-    assert (await breaker.describe([one]))[one].since < before, "it counts since it opened first"
-    # `longest` and its jitter, and what the rounds of this test took.
-    remaining = (await breaker.describe([one]))[one].until.timestamp() - before.timestamp()
-    assert remaining >= 0.2 * 0.8
+        health = (await breaker.describe([one]))[one]
+        assert (health.state, health.since) == ("open", opened)
+        assert seconds * 0.75 < (health.until - datetime.now(UTC)).total_seconds() < seconds * 1.25
+        assert not await breaker.allow(one)
+        await pass_time(redis, one)
+    assert await breaker.allow(one)
+    await breaker.succeeded(one)
+    await fail(breaker, one)
+    health = (await breaker.describe([one]))[one]
+    assert (health.until - health.since).total_seconds() < 60 * 1.25, "a new trouble starts with the shortest"
+
+
+async def test_it_opens_and_closes_by_the_clock(redis, one):
+    breaker = Breaker(redis, Rules(cool=0.05))
+    await fail(breaker, one)
+    assert not await breaker.allow(one)
+    async with asyncio.timeout(10):
+        while not await breaker.allow(one):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    await breaker.succeeded(one)
+    assert all([await breaker.allow(one) for _ in range(5)])
 
 
 async def test_what_the_provider_refuses_for_good_reasons_closes_it_too(redis, one):
-    breaker = Breaker(redis, QUICK)
-    await fail(breaker, one)
-    await until(breaker, one, "half-open")
-    assert await breaker.allow(one)
-    await breaker.failed(one, InvalidRequest("no such parameter"))
-    assert await state(breaker, one) == "closed"
+    here, there = await half_open(redis, one)
+    assert await here.allow(one)
+    await here.failed(one, InvalidRequest("no such parameter"))
+    assert await state(there, one) == "closed"
+
+
+async def test_a_provider_that_answers_that_it_rests_is_not_down(redis, one):
+    here, there = await half_open(redis, one)
+    assert await here.allow(one)
+    await here.failed(one, RateLimited("later", 20))
+    assert await state(there, one) == "resting"
+    await pass_time(redis, one)
+    assert all([await there.allow(one) for _ in range(5)])
 
 
 async def test_a_late_failure_of_another_call_does_not_decide_for_the_probe(redis, one):
-    here, there = Breaker(redis, QUICK), Breaker(redis, QUICK)
-    await fail(here, one)
-    await until(here, one, "half-open")
+    here, there = await half_open(redis, one)
     assert await here.allow(one)
     await there.failed(one, Unavailable("began long ago"))
     assert await state(here, one) == "half-open"
@@ -248,23 +278,23 @@ async def test_a_late_failure_of_another_call_does_not_decide_for_the_probe(redi
 
 
 async def test_a_probe_that_never_tells_does_not_shut_it_for_ever(redis, one):
-    here, there = Breaker(redis, QUICK), Breaker(redis, QUICK)
-    await fail(here, one)
-    await until(here, one, "half-open")
-    assert await here.allow(one)
-    async with asyncio.timeout(10):
-        while not await there.allow(one):  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
-
-
-@pytest.mark.parametrize("end", ["stopped", "busy"])
-async def test_a_probe_that_was_stopped_leaves_its_place_to_the_next(redis, one, end):
-    here, there = Breaker(redis, QUICK), Breaker(redis, QUICK)
-    await fail(here, one)
-    await until(here, one, "half-open")
+    here, there = await half_open(redis, one)
     assert await here.allow(one)
     assert not await there.allow(one)
-    await (here.let_go(one) if end == "stopped" else here.failed(one, Busy()))
+    await pass_time(redis, one)
+    assert await there.allow(one)
+    assert not await here.allow(one)
+
+
+@pytest.mark.parametrize("end", ["stopped", "busy", "defect"])
+async def test_a_probe_that_tells_nothing_leaves_its_place_to_the_next(redis, one, end):
+    here, there = await half_open(redis, one)
+    assert await here.allow(one)
+    assert not await there.allow(one)
+    if end == "stopped":
+        await here.let_go(one)
+    else:
+        await here.failed(one, Busy() if end == "busy" else ValueError("a defect of the plugin"))
     assert await there.allow(one)
 
 
@@ -373,11 +403,10 @@ async def test_without_redis_all_calls_are_allowed(one):
 
 async def test_a_redis_that_does_not_answer_is_waited_for_once(monkeypatch, redis, one):
     monkeypatch.setattr("folkmoot.ai.breaker.REDIS_SECONDS", 0.05)
+    monkeypatch.setattr("folkmoot.ai.breaker.DEAF_SECONDS", 60.0)
     slow = Slow(redis)
-    breaker = Breaker(slow, Rules(remembered=0.0))
-    assert await breaker.allow(one)
-    monkeypatch.setattr("folkmoot.ai.breaker.REDIS_SECONDS", 60)
-    with contextlib.suppress(TimeoutError):
-        breaker._deaf_until += 60
+    breaker = Breaker(slow, STEADY)
     assert all([await breaker.allow(one) for _ in range(10)])
+    await fail(breaker, one)
+    assert await breaker.allow(one)
     assert slow.calls == 1

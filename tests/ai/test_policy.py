@@ -102,6 +102,13 @@ def test_fallbacks_are_the_next_of_another_connection_unless_the_model_names_its
     assert snapshot(alone, *others).route("chat", []).choices == (alone,)
 
 
+def test_what_answers_without_a_model_stands_in_for_one_only_if_it_is_named():
+    without = choice("extractive", in_process=True)
+    assert snapshot(first := choice("first"), without).route("chat", []).choices == (first,)
+    named = choice("named", fallback_ids=[without.model.id])
+    assert snapshot(named, without).route("chat", []).choices == (named, without)
+
+
 def test_vectors_have_no_fallback():
     first, second = choice(kind="embedding"), choice(kind="embedding")
     assert snapshot(first, second).route("embedding", []).choices == (first,)

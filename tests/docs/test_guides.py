@@ -8,6 +8,7 @@ import pytest
 
 from tests.docs.running import command, run, started
 from tests.support import oidc_provider, slapd
+from tests.support.openai_stub import stub_process
 from tests.support.slapd import ADMIN, ADMIN_PASSWORD, TOP, Slapd, group, person
 
 pytestmark = [
@@ -55,3 +56,19 @@ def test_the_guide_to_ones_own_provider_is_true(here, tmp_path):
 def test_the_guide_to_a_secure_installation_is_true(here, tmp_path):
     real, before = here
     run("docs/guides/secure-an-installation.md", tmp_path, real, before)
+
+
+def test_the_guide_to_connecting_a_model_is_true(here, tmp_path):
+    real, before = here
+    key = "the-key-of-the-account"
+    with stub_process(key=key, models="gpt-4o") as stub:
+        real |= {
+            '"api_key": "not-the-key"': f'"api_key": "not-the-key", "base_url": "{stub}"',
+            f'"api_key": "{key}"': f'"api_key": "{key}", "base_url": "{stub}"',
+        }
+        run("docs/guides/connect-a-model.md", tmp_path, real, before)
+
+
+def test_the_guide_to_confidential_text_is_true(here, tmp_path):
+    real, before = here
+    run("docs/guides/confidential-text.md", tmp_path, real, before)

@@ -16,6 +16,7 @@ from sqlalchemy import text
 
 from folkmoot.kit.access import Principal
 from folkmoot.knowledge.search import _Scored, fuse, search
+from folkmoot.usage.ledger import Account
 
 K1, B = 1.2, 0.75
 
@@ -24,6 +25,10 @@ async def found(owner, collection: str, query: str, **more) -> list[dict]:
     response = await owner.post(f"/collections/{collection}/search", json={"query": query, **more})
     assert response.status_code == 200, response.text
     return response.json()["items"]
+
+
+def account(person) -> Account:
+    return Account(tenant_id=person.tenant_id, purpose="search")
 
 
 async def names(owner, collection: str, query: str, **more) -> list[str]:
@@ -188,8 +193,8 @@ async def test_a_collection_that_is_not_the_callers_is_not_there(owner, tenancy,
 
 async def test_a_search_on_behalf_of_another_tenant_finds_nothing_even_with_the_right_ids(app, owner, tenancy, swedish):
     stranger = await tenancy.owner()
-    assert await search(app, Principal.system(owner.tenant_id), [UUID(swedish)], "plank")
-    assert await search(app, Principal.system(stranger.tenant_id), [UUID(swedish)], "plank") == []
+    assert await search(app, Principal.system(owner.tenant_id), account(owner), [UUID(swedish)], "plank")
+    assert await search(app, Principal.system(stranger.tenant_id), account(stranger), [UUID(swedish)], "plank") == []
 
 
 async def test_an_answer_looks_only_into_its_assistants_collections(owner, swedish):

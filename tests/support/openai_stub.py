@@ -22,8 +22,11 @@ import asyncio
 import json
 import math
 import re
+import subprocess
 import sys
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -342,6 +345,18 @@ async def _read(reader: asyncio.StreamReader) -> Recorded | None:
     return Recorded(method, path, headers, body)
 
 
+@contextmanager
+def stub_process(**options: str) -> Iterator[str]:
+    """The stub as a process of its own, by the options of its command line; gives its URL."""
+    told = [part for name, value in options.items() for part in (f"--{name}", value)]
+    command = [sys.executable, "-m", "tests.support.openai_stub", *told]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield process.stdout.readline().strip()
+        finally:
+            process.terminate()
+
+
 def main() -> None:
     """Serve until interrupted."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
@@ -349,10 +364,19 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--tokens", type=int)
     parser.add_argument("--delay", type=float, default=0.0)
+    parser.add_argument("--key")
+    parser.add_argument("--models", default="stub-chat,stub-embed")
     told = parser.parse_args()
 
     async def run() -> None:
-        async with OpenAIStub(tokens=told.tokens, delay=told.delay, host=told.host, port=told.port) as stub:
+        async with OpenAIStub(
+            tokens=told.tokens,
+            delay=told.delay,
+            api_key=told.key,
+            models=tuple(told.models.split(",")),
+            host=told.host,
+            port=told.port,
+        ) as stub:
             print(stub.url, flush=True)
             await stub.serve_forever()
 

@@ -24,7 +24,7 @@ def read(*lines):
     return events + reader.end()
 
 
-DONE = '{"message":{"role":"assistant","content":""},"done":true,"done_reason":"stop","prompt_eval_count":7,"eval_count":3}'
+DONE = '{"message":{"content":""},"done":true,"done_reason":"stop","prompt_eval_count":7,"eval_count":3}'
 
 
 def test_text_thoughts_and_counts():
@@ -59,7 +59,8 @@ def test_a_tool_call_comes_whole_and_gets_an_id_if_it_has_none():
     events = read(
         '{"message":{"thinking":"Look it up."},"done":false}',
         call % '{"id":"call_a","function":{"name":"weather","arguments":{"place":"Umeå","days":2}}}',
-        call % '{"function":{"index":0,"name":"clock","arguments":null}},{"function":{"name":"clock","arguments":"{}"}}',
+        call
+        % '{"function":{"index":0,"name":"clock","arguments":null}},{"function":{"name":"clock","arguments":"{}"}}',
         call % '{"id":"call_a","function":{"name":"clock"}}',
         DONE,
     )
@@ -67,7 +68,12 @@ def test_a_tool_call_comes_whole_and_gets_an_id_if_it_has_none():
     assert [(one.index, one.name) for one in started] == [(0, "weather"), (1, "clock"), (2, "clock"), (3, "clock")]
     assert started[0].id == "call_a"
     assert len({one.id for one in started}) == 4
-    assert [e.arguments for e in events if isinstance(e, ToolCallDelta)] == ['{"place":"Umeå","days":2}', "{}", "{}", "{}"]
+    assert [e.arguments for e in events if isinstance(e, ToolCallDelta)] == [
+        '{"place":"Umeå","days":2}',
+        "{}",
+        "{}",
+        "{}",
+    ]
     assert ProviderState({STATE: "Look it up."}) in events
     assert events[-1] == Finish("tool_calls")
 

@@ -115,7 +115,11 @@ def test_the_turns_of_a_tool_go_back_with_names_ids_and_thoughts():
     )
     said, answer, lost, last = body(ChatRequest(model="m", messages=turns))["messages"]
     assert said["thinking"] == "First the weather."
-    assert [call["function"]["arguments"] for call in said["tool_calls"]] == [{"place": "Umeå"}, {}, {"arguments": "[1"}]
+    assert [call["function"]["arguments"] for call in said["tool_calls"]] == [
+        {"place": "Umeå"},
+        {},
+        {"arguments": "[1"},
+    ]
     assert said["tool_calls"][0]["id"] == "c1"
     assert answer == {"role": "tool", "content": "-4 °C", "tool_call_id": "c1", "tool_name": "weather"}
     assert lost["tool_name"] == ""

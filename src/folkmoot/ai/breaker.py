@@ -41,7 +41,8 @@ from folkmoot.kit.redis import Redis
 log = get_logger(__name__)
 
 REDIS_SECONDS = 1.0
-"""Longest wait for Redis, and how long it is not asked again after it did not answer."""
+DEAF_SECONDS = 1.0
+"""How long Redis is not asked again after it did not answer."""
 MOST_KNOWN = 10_000
 REFUSED = (httpx.ConnectError, httpx.ConnectTimeout, ConnectionRefusedError)
 State = Literal["closed", "open", "half-open", "resting"]
@@ -309,7 +310,7 @@ class Breaker:
                 answer = await self._script(keys=_keys(connection_id), args=self._arguments(what, *more))
         except (RedisError, OSError, TimeoutError) as error:
             log.warning("breaker.not_asked", error=str(error) or type(error).__name__)
-            self._deaf_until = time.monotonic() + REDIS_SECONDS
+            self._deaf_until = time.monotonic() + DEAF_SECONDS
             return _Known("closed", 0.0, 0, True, 0.0, asked)
         now = time.monotonic()
         known = _Known(

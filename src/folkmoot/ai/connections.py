@@ -61,7 +61,7 @@ class ConnectionService:
             tenant_id=self._work.principal.tenant,
             kind=data.kind,
             name=data.name,
-            config=self._sealed(config),
+            config=await self._sealed(config),
             rank=0 if before is None else before + 1_000,
             country=data.country,
             clearance_id=data.clearance_id,
@@ -83,7 +83,7 @@ class ConnectionService:
             await self._check_class(data.clearance_id)
         changed = patch(connection, data, leave=("config",))
         if config is not None:
-            connection.config = self._sealed(config)
+            connection.config = await self._sealed(config)
             changed.append("config")
         if changed:
             await self._work.session.flush()
@@ -146,8 +146,8 @@ class ConnectionService:
         config = masked(spec, await self.stored(connection)) if spec is not None else {}
         return ConnectionOut.of(connection, config, state)
 
-    def _sealed(self, config: dict[str, Any]) -> bytes:
-        return self._app.keyring.seal(
+    async def _sealed(self, config: dict[str, Any]) -> bytes:
+        return await self._app.keyring.seal(
             msgspec.json.encode(config), purpose=PURPOSE, tenant_id=self._work.principal.tenant
         )
 

@@ -124,7 +124,12 @@ class Snapshot:
         named = wanted.model.fallback_ids
         if named is None:
             after = usable[usable.index(wanted) + 1 :] if wanted in usable else []
-            chosen = [choice for choice in after if choice.connection.id != wanted.connection.id]
+            # What answers without a model is no stand-in for one, unless somebody says that it is.
+            chosen = [
+                choice
+                for choice in after
+                if choice.connection.id != wanted.connection.id and not choice.standing.in_process
+            ]
         else:
             by_id = {choice.model.id: choice for choice in usable}
             chosen = [by_id[model_id] for model_id in dict.fromkeys(named) if model_id in by_id]

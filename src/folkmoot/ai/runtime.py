@@ -57,7 +57,7 @@ from folkmoot.ai.models import Connection
 from folkmoot.ai.route import Choice, Route
 from folkmoot.ai.service import PURPOSE
 from folkmoot.ai.slots import Slots
-from folkmoot.kit.crypto import Keyring
+from folkmoot.kit.envelope import Keyring
 from folkmoot.kit.log import get_logger
 from folkmoot.plugins.manager import PluginManager
 from folkmoot.usage.ledger import Account, Ledger
@@ -381,7 +381,7 @@ class Runtime:
 
     async def config_of(self, connection: Connection) -> dict[str, object]:
         """The configuration with its secrets. It goes to the provider's plugin, and nowhere else."""
-        sealed = self._keyring.open(connection.config, purpose=PURPOSE, tenant_id=connection.tenant_id)
+        sealed = await self._keyring.open(connection.config, purpose=PURPOSE, tenant_id=connection.tenant_id)
         return msgspec.json.decode(sealed)
 
     def connect(self, kind: str, config: object) -> _Connecting:

@@ -15,7 +15,7 @@ from sqlalchemy import func, select
 from folkmoot.ai.models import Connection, Model, ModelPrice
 from folkmoot.ai.schemas import ModelUpdate, Overrides, PriceCreate
 from folkmoot.classification.service import DataClassService
-from folkmoot.kit.crypto import Keyring
+from folkmoot.kit.envelope import Keyring
 from folkmoot.kit.errors import NotFound, ValidationFailed
 from folkmoot.kit.paging import check_match
 from folkmoot.kit.structs import patch
@@ -134,7 +134,7 @@ class ModelService:
         """
         tenant = self._work.principal.tenant
         connection = await self.find_connection(name)
-        sealed = keyring.seal(msgspec.json.encode(config), purpose=PURPOSE, tenant_id=tenant)
+        sealed = await keyring.seal(msgspec.json.encode(config), purpose=PURPOSE, tenant_id=tenant)
         if connection is None:
             connection = Connection(tenant_id=tenant, kind=kind, name=name, config=sealed, rank=rank)
             self._work.session.add(connection)

@@ -27,7 +27,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from folkmoot.audit.models import Checkpoint
-from folkmoot.kit.crypto import Keyring
+from folkmoot.kit.envelope import Keyring
 
 LABEL = b"folkmoot audit log 1\n"
 COLUMNS = (

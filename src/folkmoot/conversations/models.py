@@ -28,7 +28,7 @@ class Conversation(Tenanted, Changing):
     assistant_id: Mapped[UUID | None] = mapped_column(index=True)
     title: Mapped[str] = mapped_column(default="")
     key_id: Mapped[UUID | None] = mapped_column(index=True)
-    """The API key that began it; its tokens count for that key."""
+    """The API key that began it."""
 
 
 class Message(Tenanted, Base):

@@ -16,7 +16,6 @@ from folkmoot.assistants.models import Assistant, AssistantVersion
 from folkmoot.assistants.service import AssistantService
 from folkmoot.conversations.models import Conversation, Message
 from folkmoot.conversations.schemas import Ask, ConversationCreate, created
-from folkmoot.conversations.spend import check_may_delete, check_spending
 from folkmoot.keys.rotate import family_of
 from folkmoot.kit.access import Access
 from folkmoot.kit.errors import Conflict, NotFound
@@ -25,6 +24,7 @@ from folkmoot.kit.paging import page
 from folkmoot.kit.stream import Streams
 from folkmoot.kit.work import Work
 from folkmoot.knowledge.search import classes_of
+from folkmoot.usage.check import check_tokens
 
 T = TypeVar("T")
 OPEN = ("pending", "streaming")
@@ -93,7 +93,6 @@ class ConversationService:
     async def delete(self, conversation_id: UUID) -> None:
         """Delete a conversation with its messages."""
         conversation = await self.get(conversation_id)
-        await check_may_delete(self._work)
         self._work.record("conversation.deleted", "conversation", conversation.id, user_id=conversation.user_id)
         await self._work.session.execute(delete(Conversation).where(Conversation.id == conversation.id))
 
@@ -141,7 +140,7 @@ class ConversationService:
             return known
         if conversation.assistant_id is None:
             raise Conflict("the assistant of this conversation was deleted: begin a new one", code="assistant-gone")
-        await check_spending(self._work, conversation)
+        await check_tokens(self._work)
         assistant, version = await self._assistant(conversation.assistant_id)
         parent_id = await self._parent(conversation.id, data.parent_id)
         class_ids = await classes_of(self._work, version.collection_ids, assistant.space_id)

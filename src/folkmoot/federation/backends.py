@@ -14,7 +14,7 @@ import asyncio
 import contextlib
 import logging
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from datetime import UTC, datetime
 from time import monotonic
 from typing import Any, Literal, TypeVar, cast
@@ -35,7 +35,8 @@ from folkmoot_sdk import (
 )
 
 from folkmoot.federation.models import LoginMethod
-from folkmoot.kit.crypto import CryptoError, Keyring
+from folkmoot.kit.crypto import CryptoError
+from folkmoot.kit.envelope import Keyring
 from folkmoot.kit.log import get_logger
 from folkmoot.plugins.manager import PluginManager
 
@@ -86,14 +87,16 @@ class Backends:
     def spec(self, kind: str) -> AuthBackendSpec | None:
         return self._plugins.auth_backends.get(kind)
 
-    def seal(self, config: dict[str, Any], tenant_id: UUID) -> bytes:
+    async def seal(self, config: dict[str, Any], tenant_id: UUID) -> bytes:
         """A configuration as it is stored."""
-        return self._keyring.seal(msgspec.json.encode(config), purpose=PURPOSE, tenant_id=tenant_id)
+        return await self._keyring.seal(msgspec.json.encode(config), purpose=PURPOSE, tenant_id=tenant_id)
 
-    def config(self, method: LoginMethod) -> dict[str, Any]:
+    async def config(self, method: LoginMethod) -> dict[str, Any]:
         """The stored configuration, secrets and all. Raises `Misconfigured` if it cannot be opened."""
         try:
-            plain = self._keyring.open(method.config, purpose=PURPOSE, tenant_id=method.tenant_id, name=method.name)
+            plain = await self._keyring.open(
+                method.config, purpose=PURPOSE, tenant_id=method.tenant_id, name=method.name
+            )
         except CryptoError as error:
             log.error("login_method.sealed", login_method=str(method.id), error=str(error))
             raise Misconfigured(f"the configuration of {method.name} cannot be opened: enter it again") from error
@@ -152,8 +155,10 @@ class Backends:
         for old in [other for other in self._open if other[0] == method.id]:
             self._open.pop(old).retire()
 
-        def connect() -> contextlib.AbstractAsyncContextManager[AuthConnection]:
-            return self._connect(method.kind, self.config(method))
+        @contextlib.asynccontextmanager
+        async def connect() -> AsyncGenerator[AuthConnection]:
+            async with self._connect(method.kind, await self.config(method)) as connection:
+                yield connection
 
         found = self._open[key] = _Held(connect)
         while len(self._open) > MOST_CONNECTIONS:

@@ -39,7 +39,7 @@ async def provider_logout(app: App, principal: Principal) -> str | None:
         method = await work.session.get(LoginMethod, found) if found is not None else None
         if session is not None and method is not None:
             try:
-                hint = SignIn(app).logout_hint(session)
+                hint = await SignIn(app).logout_hint(session)
             except CryptoError as error:
                 log.warning("provider_logout.hint_lost", error=str(error))
     await SignIn(app).logout(principal)

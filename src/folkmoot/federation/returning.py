@@ -77,7 +77,7 @@ def digest(text: str) -> bytes:
 
 async def keep(app: App, state: str, pending: Pending) -> bool:
     """Remember a sign-in for ten minutes; False if its state is taken, which no honest backend's ever is."""
-    sealed = app.keyring.seal(msgspec.msgpack.encode(pending), purpose=PURPOSE, tenant_id=None, aad=digest(state))
+    sealed = await app.keyring.seal(msgspec.msgpack.encode(pending), purpose=PURPOSE, tenant_id=None, aad=digest(state))
     return bool(await app.redis.set(_name(state), sealed, nx=True, ex=KEEP_SECONDS))
 
 
@@ -86,7 +86,7 @@ async def take(app: App, state: str) -> Pending | None:
     sealed = await app.redis.getdel(_name(state))
     if sealed is None:
         return None
-    plain = app.keyring.open(sealed, purpose=PURPOSE, tenant_id=None, aad=digest(state))
+    plain = await app.keyring.open(sealed, purpose=PURPOSE, tenant_id=None, aad=digest(state))
     return msgspec.msgpack.decode(plain, type=Pending)
 
 

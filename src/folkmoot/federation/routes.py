@@ -84,7 +84,7 @@ class LoginMethodController(Controller):
         """Oldest first."""
         methods = LoginMethodService(app, work)
         rows, after = await methods.page(limit, cursor)
-        return Page(items=[methods.shown(row) for row in rows], next_cursor=after)
+        return Page(items=[await methods.shown(row) for row in rows], next_cursor=after)
 
     @post("/", operation_id="create_login_method", summary="Set up a login method")
     async def create(
@@ -93,7 +93,7 @@ class LoginMethodController(Controller):
         """Nobody is asked yet: `POST /login-methods/check` tries a configuration."""
         methods = LoginMethodService(app, work)
         method = await methods.create(data)
-        return tagged(methods.shown(method), method.revision, 201)
+        return tagged(await methods.shown(method), method.revision, 201)
 
     @post("/check", operation_id="check_login_method", summary="Try a configuration", status_code=200)
     async def check(self, app: NamedDependency[App], data: JSONBody[LoginMethodCheck]) -> CheckOut:
@@ -106,7 +106,7 @@ class LoginMethodController(Controller):
     ) -> Response[LoginMethodOut]:
         methods = LoginMethodService(app, work)
         method = await methods.get(method_id)
-        return tagged(methods.shown(method), method.revision)
+        return tagged(await methods.shown(method), method.revision)
 
     @patch("/{method_id:uuid}", operation_id="update_login_method", summary="Change a login method")
     async def update(
@@ -120,7 +120,7 @@ class LoginMethodController(Controller):
         """Fields that are absent stay as they are, those of `config` and `provisioning` too."""
         methods = LoginMethodService(app, work)
         method = await methods.update(method_id, data, if_match)
-        return tagged(methods.shown(method), method.revision)
+        return tagged(await methods.shown(method), method.revision)
 
     @delete("/{method_id:uuid}", operation_id="delete_login_method", summary="Remove a login method")
     async def remove(self, app: NamedDependency[App], work: NamedDependency[Work], method_id: FromPath[UUID]) -> None:

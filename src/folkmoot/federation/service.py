@@ -80,7 +80,7 @@ class LoginMethodService:
             tenant_id=tenant,
             kind=spec.kind,
             name=data.name,
-            config=self._backends.seal(config, tenant),
+            config=await self._backends.seal(config, tenant),
             enabled=data.enabled,
             provisioning=_stored(provisioning, own),
         )
@@ -101,11 +101,11 @@ class LoginMethodService:
             changed["name"] = method.name = change.name
         ceiling = ceiling_of(method)
         if change.config is not UNSET:
-            before = self._stored_config(method)
+            before = await self._stored_config(method)
             spec = find_spec(self._backends, method.kind)
             after = decoded(spec, merged(before, change.config))
             if after != before:
-                method.config = self._backends.seal(after, method.tenant_id)
+                method.config = await self._backends.seal(after, method.tenant_id)
                 # Names only: a value may be a secret.
                 changed["config"] = sorted(name for name in after if after.get(name) != before.get(name))
                 ceiling = own
@@ -157,12 +157,12 @@ class LoginMethodService:
         self._work.record("login_method.deleted", "login_method", method.id, data=said)
         await session.flush()
 
-    def shown(self, method: LoginMethod) -> LoginMethodOut:
+    async def shown(self, method: LoginMethod) -> LoginMethodOut:
         """With its secrets masked."""
         spec = self._backends.spec(method.kind)
         return LoginMethodOut.of(
             method,
-            masked(spec, self._stored_config(method)) if spec is not None else {},
+            masked(spec, await self._stored_config(method)) if spec is not None else {},
             installed=spec is not None,
             url=self._app.settings.url(),
         )
@@ -179,9 +179,9 @@ class LoginMethodService:
         replace(who, permissions=standing.permissions).require(Permission.ADMIN)
         return who.permissions & standing.permissions
 
-    def _stored_config(self, method: LoginMethod) -> dict[str, Any]:
+    async def _stored_config(self, method: LoginMethod) -> dict[str, Any]:
         try:
-            return self._backends.config(method)
+            return await self._backends.config(method)
         except AuthError:
             # It cannot be opened any more. Whoever enters it anew must still be able to.
             return {}

@@ -14,7 +14,7 @@ from redis.exceptions import RedisError
 from sqlalchemy import BigInteger, ColumnElement, String, and_, func, literal, or_, select, text, tuple_
 from sqlalchemy.orm import aliased
 
-from folkmoot.kit.access import Principal
+from folkmoot.kit.access import Permission, Principal, Scope
 from folkmoot.kit.app import App
 from folkmoot.kit.errors import BadRequest
 from folkmoot.kit.events import Event
@@ -31,6 +31,8 @@ BATCH = 500
 
 UNTOLD = ("users", "groups")
 """Who else was in a space that was deleted: in the log, and for nobody's ears."""
+TO_ADMINISTRATORS = ("budget.warned", "budget.exhausted")
+"""Of whomever's budget, for who may raise it."""
 
 Cursor = tuple[int, int]
 
@@ -115,7 +117,8 @@ async def now(app: App, principal: Principal) -> Cursor:
 async def after(app: App, principal: Principal, cursor: Cursor) -> tuple[list[dict[str, Any]], Cursor]:
     """What the principal may hear of after `cursor`, oldest first, and the cursor after that.
 
-    One hears of what is told to oneself, of what happens in the spaces one is in now, and of leaving one.
+    One hears of what is told to oneself, of what happens in the spaces one is in now, and of leaving one; who
+    administers the organisation, of budgets that run out.
     """
     async with app.begin(principal) as work:
         # Read first: what is settled by then is seen below, so all up to here need not be looked at again.
@@ -172,8 +175,11 @@ def _heard_by(work: Work) -> ColumnElement[bool]:
             Event.data["groups"].has_any(func.array(groups.scalar_subquery())),
         ),
     )
+    who = work.principal
+    administers = Permission.ADMIN in who.permissions and (who.key_id is None or Scope.ADMIN in who.scopes)
     return or_(
         Event.user_id == user_id,
+        Event.action.in_(TO_ADMINISTRATORS if administers else ()),
         and_(Event.user_id.is_(None), Event.space_id.in_(spaces.mine()), shown_to_viewers),
         about_leaving,
     )

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from folkmoot.identity.models import Link
 from folkmoot.kit.app import App
-from folkmoot.kit.crypto import Keyring
+from folkmoot.kit.envelope import Keyring
 from folkmoot.kit.errors import BadRequest
 
 PREFIX = "fml_"

@@ -24,7 +24,7 @@ from folkmoot.identity.models import User
 from folkmoot.identity.throttle import Throttle
 from folkmoot.kit.access import Principal
 from folkmoot.kit.app import App
-from folkmoot.kit.crypto import Keyring
+from folkmoot.kit.envelope import Keyring
 from folkmoot.kit.errors import AppError, Conflict, NotFound, NotSignedIn, ValidationFailed
 from folkmoot.kit.work import Work
 
@@ -52,7 +52,7 @@ async def use_code(work: Work, keyring: Keyring, user: User, code: str) -> bool:
     Records that a recovery code was used, which its owner should hear of.
     """
     plain = "".join(code.split()).replace("-", "").upper()
-    step = _step_of(keyring, user, plain)
+    step = await _step_of(keyring, user, plain)
     if step is not None:
         used = update(User).where(User.id == user.id, User.totp_used_step < step).values(totp_used_step=step)
         return await _changed(work, used)
@@ -99,7 +99,7 @@ class SecondFactor:
                     code="second-factor-exists",
                 )
             secret = random_base32()
-            user.totp_secret = self._app.keyring.seal(
+            user.totp_secret = await self._app.keyring.seal(
                 secret.encode(), purpose="totp", tenant_id=user.tenant_id, aad=user.id.bytes
             )
             authenticator: Any = TOTP(secret, name=user.email, issuer=ISSUER)
@@ -133,7 +133,7 @@ class SecondFactor:
                     "no second factor was begun: `POST /api/v1/me/second-factor` gives a secret",
                     code="second-factor-not-begun",
                 )
-            step = _step_of(self._app.keyring, user, "".join(code.split()))
+            step = await _step_of(self._app.keyring, user, "".join(code.split()))
             if step is None:
                 raise _wrong_here()
             user.totp_confirmed_at, user.totp_used_step = datetime.now(UTC), step
@@ -223,12 +223,12 @@ def _field(path: str, detail: str, code: str) -> ValidationFailed:
     return refusal
 
 
-def _step_of(keyring: Keyring, user: User, code: str) -> int | None:
+async def _step_of(keyring: Keyring, user: User, code: str) -> int | None:
     """The time step that `code` belongs to, or None if it is not one of now."""
     if user.totp_secret is None or not (code.isascii() and code.isdigit() and len(code) == 6):
         return None
-    secret = keyring.open(user.totp_secret, purpose="totp", tenant_id=user.tenant_id, aad=user.id.bytes).decode()
-    totp, now = TOTP(secret, interval=STEP_SECONDS), int(time.time()) // STEP_SECONDS
+    secret = await keyring.open(user.totp_secret, purpose="totp", tenant_id=user.tenant_id, aad=user.id.bytes)
+    totp, now = TOTP(secret.decode(), interval=STEP_SECONDS), int(time.time()) // STEP_SECONDS
     for step in range(now - SKEW_STEPS, now + SKEW_STEPS + 1):
         if hmac.compare_digest(totp.generate_otp(step), code):
             return step
@@ -242,7 +242,7 @@ def _new_codes(keyring: Keyring, user: User) -> list[str]:
 
 
 def _recovery_hashes(keyring: Keyring, user: User, code: str) -> list[str]:
-    """What is stored of a code: under the newest master key first, then under those before it."""
+    """What is stored of a code: under the key that is in use first, then under those before it."""
     if not code.isascii() or len(code) != RECOVERY_BYTES * 8 // 5:
         return []
     keys = keyring.derivations("recovery-code", user.tenant_id)

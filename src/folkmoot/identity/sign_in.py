@@ -116,7 +116,7 @@ class SignIn:
             work.session.add(session)
             await work.session.flush()
             if logout_hint is not None:
-                session.logout_hint = self._app.keyring.seal(
+                session.logout_hint = await self._app.keyring.seal(
                     logout_hint.encode(), purpose="logout-hint", tenant_id=user.tenant_id, aad=session.id.bytes
                 )
             work.record(
@@ -128,13 +128,14 @@ class SignIn:
             )
         return self._issue(user.tenant_id, user.id, session)
 
-    def logout_hint(self, session: Session) -> str | None:
+    async def logout_hint(self, session: Session) -> str | None:
         """What the provider wants back at logout."""
         if session.logout_hint is None:
             return None
-        return self._app.keyring.open(
+        hint = await self._app.keyring.open(
             session.logout_hint, purpose="logout-hint", tenant_id=session.tenant_id, aad=session.id.bytes
-        ).decode()
+        )
+        return hint.decode()
 
     async def refresh(self, token: str) -> SignedIn:
         """Exchange a refresh token. A token that was exchanged before ends the whole session.

@@ -24,7 +24,7 @@ from uuid import UUID
 import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from folkmoot.kit.crypto import Keyring
+from folkmoot.kit.envelope import Keyring
 from folkmoot.kit.errors import NotSignedIn
 
 ISSUER = "folkmoot"

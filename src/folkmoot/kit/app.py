@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 
 from folkmoot.kit.access import Principal
-from folkmoot.kit.crypto import Keyring
+from folkmoot.kit.envelope import Keyring
 from folkmoot.kit.redis import Redis
 from folkmoot.kit.storage import Storage
 from folkmoot.kit.stream import Streams

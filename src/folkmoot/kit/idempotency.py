@@ -55,7 +55,7 @@ async def before_request(request: Request[Any, Any, Any]) -> Response[bytes] | N
         found = await redis.get(name)
         if found is None or found == RUNNING:
             raise Conflict("the first request with this key still runs", code="request-in-progress")
-        opened = app.keyring.open(found, purpose=PURPOSE, tenant_id=principal.tenant_id, aad=name.encode())
+        opened = await app.keyring.open(found, purpose=PURPOSE, tenant_id=principal.tenant_id, aad=name.encode())
         kept = msgspec.msgpack.decode(opened, type=Kept)
         if kept.fingerprint != fingerprint:
             raise Conflict("this key was used for another request: take a new one", code="idempotency-key-reused")
@@ -93,7 +93,7 @@ async def before_send(message: Message, scope: Scope) -> None:
             await redis.delete(name)
         else:
             tenant_id = cast("dict[str, Any]", scope)["principal"].tenant_id
-            sealed = app.keyring.seal(
+            sealed = await app.keyring.seal(
                 msgspec.msgpack.encode(kept), purpose=PURPOSE, tenant_id=tenant_id, aad=name.encode()
             )
             await redis.set(name, sealed, ex=KEEP_SECONDS)

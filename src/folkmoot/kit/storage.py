@@ -42,10 +42,11 @@ from folkmoot.kit.crypto import (
     SEGMENT_BYTES,
     FileOpener,
     FileSealer,
-    Keyring,
     Tampered,
+    resealed_header,
     sealed_offset,
 )
+from folkmoot.kit.envelope import Keyring
 
 if TYPE_CHECKING:
     from obstore import GetOptions, ObjectMeta
@@ -158,8 +159,8 @@ class Storage:
         came, `StorageFailed`, and whatever `chunks` raises.
         """
         path = _path(tenant_id, key)
-        upload = _Upload(self._store, path, key, _PIECE_BYTES if self._root else _S3_PART_BYTES)
-        sealer = FileSealer(self._keyring, tenant_id=tenant_id, name=key)
+        sealer = FileSealer(await self._keyring.of(tenant_id), name=key)
+        upload = self._upload(path, key)
         digest, size = hashlib.sha256(), 0
         try:
             await upload.feed(sealer.header)
@@ -177,9 +178,7 @@ class Storage:
         except BaseException:
             await upload.abandon()
             raise
-        if self._root is not None:
-            with _told(key):
-                await asyncio.to_thread(_sync, self._root / path)
+        await self._settle(path, key)
         return Stored(key, size, digest.hexdigest())
 
     async def read(self, tenant_id: UUID, key: str, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
@@ -195,15 +194,22 @@ class Storage:
         first = start // SEGMENT_BYTES
         wanted = self._window if end is None else min(self._window, max(0, -(-end // SEGMENT_BYTES) - first))
         head, meta = await self._fetch(path, key, 0, HEADER_BYTES if first else sealed_offset(wanted))
-        opener = FileOpener(self._keyring, bytes(head[:HEADER_BYTES]), meta["size"], tenant_id=tenant_id, name=key)
+        opener = await self._opener(tenant_id, key, head, meta)
         stop = opener.size if end is None else min(end, opener.size)
         final = opener.segments - 1 if end is None or end >= opener.size else (end - 1) // SEGMENT_BYTES
         number = min(first, opener.segments - 1)
         window = head[HEADER_BYTES:]
         while number <= final:
             if not window:
-                until = sealed_offset(min(number + self._window, final + 1))
-                window, _ = await self._fetch(path, key, sealed_offset(number), until, meta["e_tag"])
+                start_at, until = sealed_offset(number), sealed_offset(min(number + self._window, final + 1))
+                try:
+                    window, _ = await self._fetch(path, key, start_at, until, meta["e_tag"])
+                except Missing:
+                    # Its header may have been sealed anew, which leaves the rest as it is.
+                    head, meta = await self._fetch(path, key, 0, HEADER_BYTES)
+                    if not opener.same(await self._opener(tenant_id, key, head, meta)):
+                        raise
+                    continue
             if not window:
                 raise Tampered(key)
             for at in range(0, len(window), SEALED_SEGMENT_BYTES):
@@ -213,6 +219,36 @@ class Storage:
                     yield piece
                 number += 1
             window = window[:0]
+
+    async def reseal(self, tenant_id: UUID, key: str) -> bool:
+        """Seal the key of a file with the newest of its tenant; False if it is already. What is in it stays.
+
+        No store can change the beginning of an object alone, so all of it is written once more, as it lies. Whoever
+        reads it meanwhile reads on. One who removes it at the same moment may find it back: look for it again.
+        Raises `Missing`, `Tampered`, `StorageFailed`.
+        """
+        path = _path(tenant_id, key)
+        head, meta = await self._fetch(path, key, 0, HEADER_BYTES)
+        before = bytes(head)
+        if before[FILE_KEY_AT:].startswith((await self._keyring.of(tenant_id)).head):
+            return False
+        header = await self._keyring.opened(tenant_id, lambda keys: resealed_header(keys, before, name=key))
+        if header is None:
+            return False
+        upload = self._upload(path, key)
+        try:
+            await upload.feed(header)
+            at = HEADER_BYTES
+            while at < meta["size"]:
+                piece, _ = await self._fetch(path, key, at, min(at + _S3_PART_BYTES, meta["size"]), meta["e_tag"])
+                await upload.feed(bytes(piece))
+                at += len(piece)
+            await upload.finish()
+        except BaseException:
+            await upload.abandon()
+            raise
+        await self._settle(path, key)
+        return True
 
     async def read_bytes(self, tenant_id: UUID, key: str, start: int = 0, end: int | None = None) -> bytes:
         """`read`, in one piece: for files that are known to be small."""
@@ -280,6 +316,18 @@ class Storage:
         Only a folder needs it. In a bucket a lifecycle rule (AbortIncompleteMultipartUpload) does the same.
         """
         return 0 if self._root is None else await asyncio.to_thread(_sweep, self._root, time.time() - older_than)
+
+    async def _opener(self, tenant_id: UUID, key: str, head: memoryview, meta: ObjectMeta) -> FileOpener:
+        header, size = bytes(head[:HEADER_BYTES]), meta["size"]
+        return await self._keyring.opened(tenant_id, lambda keys: FileOpener(keys, header, size, name=key))
+
+    def _upload(self, path: str, key: str) -> _Upload:
+        return _Upload(self._store, path, key, _PIECE_BYTES if self._root else _S3_PART_BYTES)
+
+    async def _settle(self, path: str, key: str) -> None:
+        if self._root is not None:
+            with _told(key):
+                await asyncio.to_thread(_sync, self._root / path)
 
     async def _fetch(
         self, path: str, key: str, start: int, end: int, version: str | None = None

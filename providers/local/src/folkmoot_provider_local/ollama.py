@@ -49,6 +49,7 @@ _SMALL_BODY = 16 * 1024 * 1024
 _VECTORS_BODY = 256 * 1024 * 1024
 _MOST_MODELS = 500
 _SHOWN_AT_ONCE = 4
+_NOBODY = Asked()
 T = TypeVar("T")
 
 
@@ -82,18 +83,14 @@ class Ollama:
                 shown = await self._shown(name)
             if shown is not None and (shown.remote_host or shown.remote_model) and not self._config.cloud_models:
                 return None
-            return describe(
-                model, shown, context_length=self._config.context_length, loaded_with=loaded.get(name)
-            )
+            return describe(model, shown, context_length=self._config.context_length, loaded_with=loaded.get(name))
 
         return [info for info in await asyncio.gather(*map(look, wanted)) if info is not None]
 
     async def chat(self, request: ChatRequest) -> AsyncIterator[ChatEvent]:
         """Streams one answer. Raises `ProviderError`."""
         self._stays_here(request.model)
-        body = chat_body(
-            request, context_length=self._config.context_length, keep_alive=self._config.keep_alive
-        )
+        body = chat_body(request, context_length=self._config.context_length, keep_alive=self._config.keep_alive)
         asked = Asked(request.model)
         reader = AnswerReader()
         async with self._open("POST", "/api/chat", body, asked) as response:
@@ -141,14 +138,14 @@ class Ollama:
         """None if Ollama cannot tell: a model whose files are damaged must not hide all others."""
         try:
             return await self._ask("POST", "/api/show", {"model": name}, shown_decoder)
-        except (InvalidRequest, ModelNotFound, BadResponse, Unavailable):
+        except ProviderError:
             return None
 
     async def _loaded(self) -> dict[str, int]:
         """With how much context models are loaded just now; releases before there was such a thing say nothing."""
         try:
             running = await self._ask("GET", "/api/ps", None, processes_decoder)
-        except (InvalidRequest, BadResponse, Unavailable):
+        except ProviderError:
             return {}
         return {model.model or model.name or "": count(model.context_length) for model in running.models or []}
 
@@ -183,7 +180,7 @@ class Ollama:
         path: str,
         body: object,
         decoder: msgspec.json.Decoder[T],
-        asked: Asked = Asked(),
+        asked: Asked = _NOBODY,
         limit: int = _SMALL_BODY,
     ) -> T:
         async with self._open(method, path, body, asked) as response:

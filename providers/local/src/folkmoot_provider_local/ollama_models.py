@@ -39,7 +39,7 @@ def describe(listed: Listed, shown: Shown | None, *, context_length: int, loaded
     remote = bool(listed.remote_host or shown.remote_host or is_cloud(name))
     price = None if remote else Price()
     if "embedding" in can:
-        known = names.embedding(name)
+        known = names.known(name, "embedding")
         return ModelInfo(
             name,
             "embedding",

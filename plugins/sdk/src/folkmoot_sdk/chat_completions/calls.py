@@ -132,10 +132,10 @@ def _chunk(service: Service, data: bytes, asked: Asked, reader: AnswerReader) ->
         raise BadResponse(f"{service.where} sent something that is not a chunk of an answer") from None
     if chunk.error:
         raise service.inside(read_error({"error": chunk.error}), asked)
-    if chunk.choices is None and chunk.usage is None:
-        if chunk.object == "error" or (chunk.message and (chunk.code or "error" in str(chunk.type))):
-            error = {"message": chunk.message, "code": chunk.code, "type": chunk.type}
-            raise service.inside(read_error(error), asked)
+    bare = chunk.choices is None and chunk.usage is None
+    if bare and (chunk.object == "error" or (chunk.message and (chunk.code or "error" in str(chunk.type)))):
+        error = {"message": chunk.message, "code": chunk.code, "type": chunk.type}
+        raise service.inside(read_error(error), asked)
     return chunk
 
 

@@ -178,7 +178,7 @@ def read_usage(counts: object) -> Usage | None:
     given, written = count(counts, "prompt_tokens"), count(counts, "completion_tokens")
     if not given and not written:
         return None
-    details, thoughts = _part_of(counts, "prompt_tokens_details"), _part_of(counts, "completion_tokens_details")
+    details, thoughts = part_of(counts, "prompt_tokens_details"), part_of(counts, "completion_tokens_details")
     # DeepSeek tells cache hits beside the rest; gateways that speak for Anthropic have two names for what is written.
     cached = min(given, count(details, "cached_tokens") or count(counts, "prompt_cache_hit_tokens"))
     stored = count(details, "cache_write_tokens") or count(details, "cache_creation_tokens")
@@ -193,11 +193,12 @@ def read_usage(counts: object) -> Usage | None:
 
 def count(counts: object, name: str) -> int:
     """A number of tokens out of whatever a service sends; 0 for what is none."""
-    value = _part_of(counts, name)
+    value = part_of(counts, name)
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     return max(0, value) if isinstance(value, int) and not isinstance(value, bool) else 0
 
 
-def _part_of(value: object, name: str) -> object:
+def part_of(value: object, name: str) -> object:
+    """One field of whatever a service sends; None if it has no such thing."""
     return cast("dict[str, object]", value).get(name) if isinstance(value, dict) else None

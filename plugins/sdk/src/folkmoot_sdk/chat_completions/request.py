@@ -33,7 +33,11 @@ class Quirks(NamedTuple):
     """Takes pictures; they are left out where it does not."""
 
 
-def chat_body(request: ChatRequest, quirks: Quirks = Quirks()) -> dict[str, Any]:
+PLAIN = Quirks()
+"""What most compatible servers take."""
+
+
+def chat_body(request: ChatRequest, quirks: Quirks = PLAIN) -> dict[str, Any]:
     """The body of `POST /chat/completions`. `request.options` go in last, except that it always streams."""
     body: dict[str, Any] = {
         "model": request.model,

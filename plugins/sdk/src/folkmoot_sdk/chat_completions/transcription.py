@@ -7,7 +7,7 @@ import math
 import msgspec
 
 from folkmoot_sdk.chat import Usage
-from folkmoot_sdk.chat_completions.events import count
+from folkmoot_sdk.chat_completions.events import count, part_of
 from folkmoot_sdk.chat_completions.wire import Spoken, spoken_decoder
 from folkmoot_sdk.errors import BadResponse
 from folkmoot_sdk.http import Asked, Service, read_error
@@ -33,20 +33,18 @@ _SUFFIXES = {
     "audio/x-flac": "flac",
 }
 
-_LANGUAGES = dict(
-    pair.split("=")
-    for pair in (
-        "afrikaans=af albanian=sq arabic=ar armenian=hy azerbaijani=az basque=eu belarusian=be bengali=bn bosnian=bs "
-        "breton=br bulgarian=bg catalan=ca chinese=zh croatian=hr czech=cs danish=da dutch=nl english=en estonian=et "
-        "faroese=fo finnish=fi french=fr galician=gl georgian=ka german=de greek=el gujarati=gu hebrew=he hindi=hi "
-        "hungarian=hu icelandic=is indonesian=id italian=it japanese=ja kannada=kn kazakh=kk khmer=km korean=ko "
-        "lao=lo latin=la latvian=lv lithuanian=lt luxembourgish=lb macedonian=mk malay=ms malayalam=ml maltese=mt "
-        "maori=mi marathi=mr mongolian=mn nepali=ne norwegian=no nynorsk=nn occitan=oc pashto=ps persian=fa polish=pl "
-        "portuguese=pt punjabi=pa romanian=ro russian=ru serbian=sr sinhala=si slovak=sk slovenian=sl somali=so "
-        "spanish=es swahili=sw swedish=sv tagalog=tl tamil=ta telugu=te thai=th tibetan=bo turkish=tr ukrainian=uk "
-        "urdu=ur uzbek=uz vietnamese=vi welsh=cy yiddish=yi yoruba=yo"
-    ).split()
+_NAMES = (
+    "afrikaans=af albanian=sq arabic=ar armenian=hy azerbaijani=az basque=eu belarusian=be bengali=bn bosnian=bs "
+    "breton=br bulgarian=bg catalan=ca chinese=zh croatian=hr czech=cs danish=da dutch=nl english=en estonian=et "
+    "faroese=fo finnish=fi french=fr galician=gl georgian=ka german=de greek=el gujarati=gu hebrew=he hindi=hi "
+    "hungarian=hu icelandic=is indonesian=id italian=it japanese=ja kannada=kn kazakh=kk khmer=km korean=ko "
+    "lao=lo latin=la latvian=lv lithuanian=lt luxembourgish=lb macedonian=mk malay=ms malayalam=ml maltese=mt "
+    "maori=mi marathi=mr mongolian=mn nepali=ne norwegian=no nynorsk=nn occitan=oc pashto=ps persian=fa polish=pl "
+    "portuguese=pt punjabi=pa romanian=ro russian=ru serbian=sr sinhala=si slovak=sk slovenian=sl somali=so "
+    "spanish=es swahili=sw swedish=sv tagalog=tl tamil=ta telugu=te thai=th tibetan=bo turkish=tr ukrainian=uk "
+    "urdu=ur uzbek=uz vietnamese=vi welsh=cy yiddish=yi yoruba=yo"
 )
+_LANGUAGES = {name: code for name, _, code in (pair.partition("=") for pair in _NAMES.split())}
 """Whisper names the language in English; the SDK has it as ISO 639-1."""
 
 
@@ -99,8 +97,8 @@ def _transcript(spoken: Spoken) -> Transcript:
         if 0 <= part.start <= part.end < math.inf
     )
     seconds = _seconds(spoken.duration)
-    if seconds is None and isinstance(spoken.usage, dict):
-        seconds = _seconds(spoken.usage.get("seconds"))  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
+    if seconds is None:
+        seconds = _seconds(part_of(spoken.usage, "seconds"))
     given, written = count(spoken.usage, "input_tokens"), count(spoken.usage, "output_tokens")
     return Transcript(
         text=(spoken.text or "").strip(),

@@ -5,6 +5,7 @@ Every field may be missing or null, for some service leaves each of them out.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import msgspec
@@ -83,12 +84,22 @@ class ListedModel(msgspec.Struct):
     lifecycle_status: Any = None
     deprecation: Any = None
     meta: Any = None
+    parent: Any = None
+    root: Any = None
+    architecture: Any = None
+    shutdown_date: Any = None
 
     @property
     def context(self) -> int | None:
         """The length of its context in tokens, by whichever name the service tells it."""
         sizes = (self.context_length, self.context_window, self.max_model_len, self.max_context_length)
         return next((size for size in sizes if isinstance(size, int) and size > 0), None)
+
+    @property
+    def retires_on(self) -> str | None:
+        """The day on which it is taken away, as `2027-01-31`, if the service tells it (OpenAI does)."""
+        day = self.shutdown_date
+        return day if isinstance(day, str) and re.fullmatch(r"\d{4}-\d\d-\d\d", day) else None
 
 
 class ModelList(msgspec.Struct):

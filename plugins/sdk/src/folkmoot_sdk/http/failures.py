@@ -78,6 +78,12 @@ class Asked(NamedTuple):
     field: str | None = None
 
 
+USUAL = Fields()
+NOBODY = Asked()
+
+_DEPTH = 4
+"""How often an error may be wrapped in another before it is no longer read."""
+
 FailureRule = Callable[[int, Said], type[ProviderError] | None]
 """`rule(status, said)`: the error that this stands for at this one service, or None to ask the next rule."""
 
@@ -90,7 +96,7 @@ class Teller(NamedTuple):
     clock: Clock
     secrets: Sequence[str] = ()
     """Never shown, whatever the service repeats of them."""
-    fields: Fields = Fields()
+    fields: Fields = USUAL
     rules: tuple[FailureRule, ...] = ()
 
 
@@ -108,7 +114,7 @@ def read_error(value: object) -> Said:
 
 
 def failure(
-    teller: Teller, status: int, headers: Mapping[str, str], said: Said | None, asked: Asked = Asked()
+    teller: Teller, status: int, headers: Mapping[str, str], said: Said | None, asked: Asked = NOBODY
 ) -> ProviderError:
     """The error that an answer with this status stands for; `said` is None if the body was not JSON."""
     kind = next((found for rule in teller.rules if (found := rule(status, said or Said())) is not None), None)
@@ -130,7 +136,7 @@ def failure(
     return kind(f"{sentence}{quote}{_WAY_OUT.get(kind, '')}", field=field)
 
 
-def inside_answer(teller: Teller, said: Said, asked: Asked = Asked()) -> ProviderError:
+def inside_answer(teller: Teller, said: Said, asked: Asked = NOBODY) -> ProviderError:
     """The error that came in place of an answer, under a 200."""
     if said.status is not None:
         return failure(teller, said.status, {}, said, asked)
@@ -228,8 +234,8 @@ def _read_error(value: object, depth: int) -> Said:
     if isinstance(value, list) and value:
         value = cast("list[object]", value)[0]
     if isinstance(value, str):
-        return Said(value)
-    if not isinstance(value, dict) or depth > 4:
+        return _read_words(value, depth)
+    if not isinstance(value, dict) or depth > _DEPTH:
         return Said()
     error = cast("dict[str, Any]", value)
     inner = error.get("error")
@@ -239,7 +245,20 @@ def _read_error(value: object, depth: int) -> Said:
     codes = [str(error[key]) for key in ("code", "type", "status") if isinstance(error.get(key), str | int)]
     numbers = (_number(error.get(key)) for key in ("status", "code", "status_code"))
     sentence = next((text for key in ("message", "detail", "msg") if (text := _words(error.get(key)))), "")
-    return Said(sentence, " ".join(codes), next((n for n in numbers if n and 400 <= n < 600), None))
+    number = next((n for n in numbers if n and 400 <= n < 600), None)
+    wrapped = _read_words(sentence, depth)
+    return Said(wrapped.sentence, " ".join([*codes, wrapped.codes]).strip(), number or wrapped.status)
+
+
+def _read_words(text: str, depth: int) -> Said:
+    """A sentence, or what another service said, passed on as text: gateways and local servers wrap it so."""
+    if depth < _DEPTH and text.lstrip().startswith("{"):
+        try:
+            said = _read_error(msgspec.json.decode(text), depth + 1)
+        except (msgspec.DecodeError, RecursionError):
+            return Said(text)
+        return said if said.sentence else Said(text, said.codes, said.status)
+    return Said(text)
 
 
 def _quote(said: Said | None, secrets: Sequence[str]) -> str:

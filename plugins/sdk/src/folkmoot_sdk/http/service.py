@@ -18,6 +18,8 @@ from folkmoot_sdk.config import Secret
 from folkmoot_sdk.context import PluginContext
 from folkmoot_sdk.errors import AuthenticationFailed, BadResponse, InvalidRequest, ProviderError, Unavailable
 from folkmoot_sdk.http.failures import (
+    NOBODY,
+    USUAL,
     Asked,
     FailureRule,
     Fields,
@@ -104,7 +106,7 @@ class Service:
         *,
         query: Mapping[str, str] | None = None,
         silence_limit: float = 180.0,
-        fields: Fields = Fields(),
+        fields: Fields = USUAL,
         rules: tuple[FailureRule, ...] = (),
     ) -> None:
         """`address` up to and including the version; `query` goes with every request; `silence_limit` in seconds.
@@ -133,7 +135,7 @@ class Service:
         json: object = None,
         form: Mapping[str, Any] | None = None,
         files: Files | None = None,
-        asked: Asked = Asked(),
+        asked: Asked = NOBODY,
     ) -> AsyncGenerator[httpx.Response]:
         """A response that went well, its body still to come; whatever goes wrong meanwhile is a `ProviderError`.
 
@@ -165,7 +167,7 @@ class Service:
                 field=self.fields.address if unreachable else None,
             ) from None
 
-    async def whole(self, response: httpx.Response, *, limit: int, asked: Asked = Asked()) -> bytes:
+    async def whole(self, response: httpx.Response, *, limit: int, asked: Asked = NOBODY) -> bytes:
         """The body, at most `limit` bytes. Raises `ProviderError` for more, for a web page, for an error inside."""
         parts: list[bytes] = []
         size = 0
@@ -178,9 +180,9 @@ class Service:
         head = body[:64].lstrip()
         if head.startswith(b"<"):
             raise self._web_page()
-        if head.replace(b" ", b"").startswith(b'{"error":') and (said := read_body(body)):
-            if said.sentence or said.codes:
-                raise self.inside(said, asked)
+        told = head.replace(b" ", b"").startswith(b'{"error":') and read_body(body)
+        if told and (told.sentence or told.codes):
+            raise self.inside(told, asked)
         return body
 
     async def events(self, pieces: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
@@ -229,7 +231,7 @@ class Service:
             if line.strip():
                 yield line
 
-    def inside(self, said: Said, asked: Asked = Asked()) -> ProviderError:
+    def inside(self, said: Said, asked: Asked = NOBODY) -> ProviderError:
         """The error that came in place of an answer, under a 200."""
         return inside_answer(self._teller(), said, asked)
 

@@ -1,0 +1,199 @@
+"""One connected service: lists models, chats. Every call is one request, never repeated."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+
+import httpx
+import msgspec
+from folkmoot_sdk import (
+    BadResponse,
+    ChatEvent,
+    ChatRequest,
+    ContentRefused,
+    ContextTooLong,
+    InvalidRequest,
+    ModelInfo,
+    ModelNotFound,
+    PluginContext,
+    ProviderError,
+    QuotaExhausted,
+)
+from folkmoot_sdk.http import ApiKey, Asked, Said, Service, drain, read_address, read_body, read_error
+
+from folkmoot_provider_anthropic import Config
+from folkmoot_provider_anthropic.catalogue import describe, preferred
+from folkmoot_provider_anthropic.events import AnswerReader
+from folkmoot_provider_anthropic.request import NO_SAMPLING_SINCE, chat_body, cites
+from folkmoot_provider_anthropic.turns import source_of
+from folkmoot_provider_anthropic.wire import Event, ListedModel, event_decoder, models_decoder
+
+_PAGE = 1000
+"""Models in one page, the most there may be."""
+_MOST_PAGES = 20
+_LIST_LIMIT = 16 * 1024 * 1024
+
+_NOTHING_LEFT = re.compile(r"credit balance|(usage|spend|spending) limits?\b|billing_error")
+_TOO_LONG = re.compile(r"prompt is too long|exceeds? (the )?context (limit|window)|input length and `?max_tokens")
+_REFUSED = re.compile(r"content filter")
+_FIELDS = (("anthropic-version", "version"), ("anthropic-beta", "betas"))
+_STATUSES = {
+    "invalid_request_error": 400,
+    "authentication_error": 401,
+    "billing_error": 402,
+    "permission_error": 403,
+    "not_found_error": 404,
+    "request_too_large": 413,
+    "rate_limit_error": 429,
+    "api_error": 500,
+    "timeout_error": 504,
+    "overloaded_error": 529,
+}
+"""The status that an error inside a stream would have had outside."""
+
+
+class Connection:
+    """Follows `ChatModel`."""
+
+    def __init__(self, config: Config, context: PluginContext) -> None:
+        self._config = config
+        self._context = context
+        self._service = self._at()
+
+    async def models(self) -> list[ModelInfo]:
+        """Raises `ProviderError`. Asks nobody if the configuration names the models."""
+        listed = {name: ListedModel(name) for name in self._config.chat_models}
+        if not listed:
+            listed = {model.id: model for model in await self._listed() if model.id and model.lifecycle != "retired"}
+        return preferred(
+            [describe(model, passages=self._config.native_citations) for model in listed.values()],
+        )
+
+    async def chat(self, request: ChatRequest) -> AsyncIterator[ChatEvent]:
+        """Streams one answer. Raises `ProviderError`."""
+        config = self._config
+        body = chat_body(request, version=config.version, cache=config.cache_prompts, native=config.native_citations)
+        sources = {source_of(passage): passage.n for passage in request.passages} if cites(request) else {}
+        reader = AnswerReader(request.model, sources)
+        asked = Asked(request.model, "chat_models" if config.chat_models else None)
+        try:
+            async with self._service.open("POST", "/messages", json=body, asked=asked) as response:
+                pieces = response.aiter_bytes()
+                try:
+                    async with aclosing(self._service.events(pieces)) as events:
+                        async for data in events:
+                            for event in reader.read(self._event(data, asked, reader)):
+                                yield event
+                            if reader.stopped:
+                                break
+                except (httpx.HTTPError, httpx.StreamError):
+                    if reader.stop_reason is None:
+                        raise
+                for event in reader.end():
+                    yield event
+                if reader.stopped:
+                    await drain(pieces)
+        except InvalidRequest as error:
+            raise _named(error) from None
+
+    async def _listed(self) -> list[ListedModel]:
+        """All models, page after page."""
+        models: list[ListedModel] = []
+        after = ""
+        for _ in range(_MOST_PAGES):
+            service = self._at({"limit": str(_PAGE), **({"after_id": after} if after else {})})
+            try:
+                async with service.open("GET", "/models") as response:
+                    body = await service.whole(response, limit=_LIST_LIMIT)
+            except InvalidRequest as error:
+                raise _named(error) from None
+            try:
+                page = models_decoder.decode(body)
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                page = None
+            if page is not None and page.error:
+                raise self._inside(read_error({"error": page.error}), Asked())
+            if page is None or page.data is None:
+                raise BadResponse(
+                    f"{service.where} answers /v1/models with something else than a list of models: check the "
+                    "connection's address, or name the models in its configuration",
+                    field="base_url",
+                )
+            models += page.data
+            if not page.has_more or not page.last_id or page.last_id == after:
+                break
+            after = page.last_id
+        return models
+
+    def _event(self, data: bytes, asked: Asked, reader: AnswerReader) -> Event:
+        try:
+            event = event_decoder.decode(data)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            if reader.stop_reason is not None:
+                return Event()
+            said = read_body(data)
+            if said is not None and (said.sentence or said.codes):
+                raise self._inside(said, asked) from None
+            raise BadResponse(
+                f"{self._service.where} sent something that is not an event of an answer: ask again"
+            ) from None
+        if event.type == "error" or event.error:
+            raise self._inside(read_error({"error": event.error or "an error"}), asked)
+        return event
+
+    def _inside(self, said: Said, asked: Asked) -> ProviderError:
+        """The error that came under a 200: its type says which status it would have had."""
+        status = next((_STATUSES[code] for code in said.codes.split() if code in _STATUSES), said.status)
+        return self._service.inside(said._replace(status=status), asked)
+
+    def _at(self, query: dict[str, str] | None = None) -> Service:
+        config = self._config
+        # Each version of the official client shows the key in its own way, and gateways follow one or the other.
+        plain = config.version < NO_SAMPLING_SINCE
+        more = {"anthropic-version": config.version, "anthropic-beta": ",".join(config.betas)}
+        key = ApiKey(
+            config.api_key,
+            header="x-api-key" if plain else "authorization",
+            prefix="" if plain else "Bearer ",
+            more=more,
+        )
+        return Service(
+            self._context,
+            _address(config.base_url),
+            key,
+            query=query,
+            silence_limit=config.silence_limit,
+            rules=(_kind,),
+        )
+
+
+def _address(given: str) -> str:
+    """The service's address with the version, whatever of it was pasted."""
+    url = read_address(given)
+    path = url.path.rstrip("/").removesuffix("/messages").removesuffix("/v1")
+    return str(url.copy_with(path=f"{path}/v1"))
+
+
+def _kind(status: int, said: Said) -> type[ProviderError] | None:
+    """What Anthropic's failures mean, where the common rules would not know."""
+    words = said.all
+    if status in (400, 403, 429) and _NOTHING_LEFT.search(words):
+        return QuotaExhausted
+    if status == 400:
+        if _TOO_LONG.search(words):
+            return ContextTooLong
+        if _REFUSED.search(words):
+            return ContentRefused
+    if status == 404:
+        # "model: claude-…" for a model, "Not found" for an address.
+        return ModelNotFound if "model" in said.sentence.lower() else InvalidRequest
+    return None
+
+
+def _named(error: InvalidRequest) -> InvalidRequest:
+    """The same error, with the field of the configuration that its words are about."""
+    words = str(error).lower()
+    error.field = error.field or next((field for header, field in _FIELDS if header in words), None)
+    return error

@@ -1,0 +1,53 @@
+"""Fitting a JSON Schema to what the service can hold an answer to.
+
+Every object must be closed there, and lengths, ranges and most formats are refused. What it cannot enforce is
+told in the description, so that the model may still follow it. The rules are those of the official client.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+_FORMATS = frozenset(
+    {"date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid"}
+)  # fmt: skip
+_KEPT = frozenset({"type", "enum", "const", "title", "required", "$ref"})
+_SCHEMAS = {"anyOf": "anyOf", "oneOf": "anyOf", "allOf": "allOf"}
+_MAPS = ("properties", "$defs", "definitions")
+_DROPPED = frozenset({"$schema", "$id", "$comment", "additionalProperties", "description"})
+
+
+def fitted(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of `schema` that the service takes. Pure; a schema that is none comes back as it is."""
+    out: dict[str, Any] = {}
+    told: dict[str, Any] = {}
+    for key, value in schema.items():
+        if key in _KEPT:
+            out[key] = value
+        elif key in _SCHEMAS and isinstance(value, list):
+            out[_SCHEMAS[key]] = [_each(item) for item in cast("list[Any]", value)]
+        elif key in _MAPS and isinstance(value, dict):
+            out[key] = {name: _each(item) for name, item in cast("dict[str, Any]", value).items()}
+        elif key == "items":
+            out[key] = _each(value)
+        elif (key == "format" and value in _FORMATS) or (key == "minItems" and value in (0, 1)):
+            out[key] = value
+        elif key not in _DROPPED:
+            told[key] = value
+    if _is_object(schema):
+        out["additionalProperties"] = False
+    rest = ", ".join(f"{key}: {value}" for key, value in told.items())
+    described = [text for text in (schema.get("description"), f"{{{rest}}}" if rest else "") if text]
+    if described:
+        out["description"] = "\n\n".join(described)
+    return out
+
+
+def _each(value: Any) -> Any:
+    return fitted(cast("dict[str, Any]", value)) if isinstance(value, dict) else value
+
+
+def _is_object(schema: Mapping[str, Any]) -> bool:
+    kind = schema.get("type")
+    return "properties" in schema or kind == "object" or (isinstance(kind, list) and "object" in kind)
