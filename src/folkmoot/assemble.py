@@ -9,6 +9,7 @@ from uuid import UUID
 from folkmoot.ai.batch import Batcher
 from folkmoot.ai.breaker import Breaker
 from folkmoot.ai.catalogue import Catalogue
+from folkmoot.ai.open import OpenConnections
 from folkmoot.ai.runtime import Runtime
 from folkmoot.ai.slots import Slots
 from folkmoot.assistants.service import AssistantService
@@ -83,8 +84,9 @@ async def assemble(settings: Settings, *, plugins: PluginManager | None = None) 
         stack.push_async_callback(ledger.close)
         for machine in (slots, batcher):
             stack.push_async_callback(machine.close)
-        runtime = Runtime(manager, keyring, http, ledger, breaker, slots, batcher)
-        stack.push_async_callback(runtime.close)
+        connections = OpenConnections(manager, keyring, http)
+        stack.push_async_callback(connections.close)
+        runtime = Runtime(connections, ledger, breaker, slots, batcher)
         backends = Backends(manager, keyring, outbound_client(policy), reach(policy))
         stack.push_async_callback(backends.close)
         keys = Keys(app, _may_edit)
@@ -95,6 +97,7 @@ async def assemble(settings: Settings, *, plugins: PluginManager | None = None) 
             bell,
             manager,
             runtime,
+            connections,
             ledger,
             breaker,
             Catalogue(app.sessions, manager),

@@ -14,7 +14,8 @@ from folkmoot import migrate
 from folkmoot.kit.envelope import Keyring
 from folkmoot.kit.mail import Server
 from folkmoot.kit.redis import connect
-from folkmoot.kit.storage import Storage, StorageError
+from folkmoot.kit.storage import Storage
+from folkmoot.kit.storage_errors import StorageError
 from folkmoot.plugins.manager import PluginManager
 from folkmoot.settings import Settings, SettingsError
 

@@ -37,7 +37,8 @@ class Settings:
     redis_url: str = field(default="", repr=False)
     """Redis 6.2 or later, with append-only persistence."""
     secret_key: tuple[str, ...] = field(default=(), repr=False)
-    """Master keys, 32 random bytes each in base64, comma-separated: the first encrypts, all decrypt."""
+    """Master keys, 32 random bytes each in base64, comma-separated. They encrypt the organisations' own keys: the first
+    after `folkmoot keys rotate`, all decrypt. In a file, a change is seen without a restart."""
     storage_url: str = ""
     """Where files lie, encrypted: `file:///var/lib/folkmoot/files` or `s3://bucket/prefix`."""
     host: str = "127.0.0.1"
@@ -172,6 +173,17 @@ class Settings:
         if not keys:
             raise SettingsError("FOLKMOOT_SECRET_KEY is not set: make one with `openssl rand -base64 32`")
         return keys
+
+    def master_keys_again(self) -> list[bytes]:
+        """`master_keys`, read once more if they come from a file, which may have changed since the start.
+
+        Raises `SettingsError`.
+        """
+        name = "FOLKMOOT_SECRET_KEY"
+        path = os.environ.get(f"{name}_FILE")
+        if not path or name in os.environ:
+            return self.master_keys()
+        return replace(self, secret_key=_parse(name, _read_secret(f"{name}_FILE", path), tuple[str, ...])).master_keys()
 
     def proxies(self) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
         """`trusted_proxies`, read. Raises `SettingsError` for one that is not a network."""

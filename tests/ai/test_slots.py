@@ -259,10 +259,11 @@ async def test_slots_of_a_process_that_was_killed_come_back(process, settings, r
         await dead.wait()
 
 
-async def test_the_place_in_the_line_of_a_process_that_was_killed_is_given_up(process, redis, one):
+async def test_the_place_in_the_line_of_a_process_that_was_killed_is_given_up(process, redis, one, monkeypatch):
+    monkeypatch.setattr("folkmoot.ai.slots.ABSENT_SECONDS", 0.5)
     name, now = f"folkmoot:slots:{one}", int(time.time() * 1000)
     await redis.zadd(f"{name}:line", {b"lately": 1, b"long ago": 0})
-    await redis.zadd(f"{name}:seen", {b"lately": now, b"long ago": now - 3000})
+    await redis.zadd(f"{name}:seen", {b"lately": now, b"long ago": now - 600})
     slots = process()
     with pytest.raises(Busy):
         async with slots.taken(one, 1, 0):

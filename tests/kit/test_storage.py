@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from moto.server import ThreadedMotoServer
 
 from folkmoot.kit.crypto import HEADER_BYTES, SEGMENT_BYTES, Keyring, Tampered, sealed_offset
-from folkmoot.kit.storage import BadStorageUrl, InvalidKey, Missing, Storage, StorageFailed, Stored, TooBig
+from folkmoot.kit.storage import Storage, Stored
+from folkmoot.kit.storage_errors import BadStorageUrl, InvalidKey, Missing, StorageFailed, TooBig
 
 KEYS = Keyring(b"k" * 32)
 MIB = 1024 * 1024

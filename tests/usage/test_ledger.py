@@ -102,12 +102,10 @@ async def test_a_call_that_was_given_back_is_not_entered_afterwards(books, budge
 
 
 async def test_what_does_not_fit_is_refused_in_words_that_help(books):
+    books.clock.on(2026, 11, 30, 22, 0)
     await books.budget(10_000_000)
     await books.call(9_970_000)
     under_way = await books.ledger.reserve(books.account(), 20_000)
-    books.clock.on(2026, 11, 30, 22, 0)
-    await books.budget(10_000_000, kind="user", period="day")
-    await books.change("UPDATE budget_counters SET starts_on = '2026-11-01' WHERE tenant_id = :t")
     with pytest.raises(BudgetExhausted) as refused:
         await books.ledger.reserve(books.account(user_id=uuid4()), 20_000)
     error = refused.value

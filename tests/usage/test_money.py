@@ -64,7 +64,7 @@ def test_the_sum_is_exact(plain, cached, written, output, per_input, per_output,
     price = Price(input=per_input, output=per_output, cached_input=per_cached, audio_minute=per_output, request=7)
     exact = (
         Fraction((plain + written) * per_input + cached * per_cached + output * per_output, 10**6)
-        + Fraction(seconds) * per_output / 60
+        + Fraction(repr(seconds)) * per_output / 60
         + 7
     )
     found = cost(

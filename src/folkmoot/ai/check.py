@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import aclosing
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any
@@ -26,7 +25,7 @@ from folkmoot_sdk import (
     config_schema,
 )
 
-from folkmoot.ai.runtime import Runtime
+from folkmoot.ai.open import OpenConnections
 from folkmoot.ai.schemas import CheckedModel, CheckOut
 from folkmoot.kit.errors import ValidationFailed
 from folkmoot.kit.log import get_logger
@@ -64,11 +63,11 @@ def find_spec(plugins: PluginManager, kind: str) -> ProviderSpec:
     return spec
 
 
-async def try_out(runtime: Runtime, spec: ProviderSpec, config: dict[str, Any]) -> Tried:
+async def try_out(connections: OpenConnections, spec: ProviderSpec, config: dict[str, Any]) -> Tried:
     """List the models, and ask one of them for a word. Stores nothing, and bills nobody but the account itself."""
     asked: list[str] = []
     try:
-        async with runtime.connect(spec.kind, config) as connection:
+        async with connections.connect(spec.kind, config) as connection:
             models = await _limited(connection.models(), LIST_SECONDS, spec)
             if not models:
                 raise ModelNotFound(f"{spec.title} answers, and lists no model: name those that it should offer")
@@ -107,9 +106,13 @@ async def _one_word(
 
 async def _hear(connection: ChatModel, info: ModelInfo) -> None:
     request = ChatRequest(info.name, (HELLO,), max_output_tokens=FEW_TOKENS)
-    async with aclosing(connection.chat(request)) as events:  # type: ignore[type-var]
-        async for _ in events:
-            return
+    events = connection.chat(request)
+    try:
+        await anext(events, None)
+    finally:
+        close = getattr(events, "aclose", None)
+        if close is not None:
+            await close()
 
 
 async def _limited(call: Any, seconds: float, spec: ProviderSpec) -> Any:

@@ -9,7 +9,7 @@ from folkmoot_sdk import BadResponse, InvalidRequest, ModelNotFound, ProviderErr
 
 from folkmoot.ai.catalogue import Catalogue
 from folkmoot.ai.connections import LAST_RESORT
-from folkmoot.ai.runtime import Runtime
+from folkmoot.ai.open import OpenConnections
 from folkmoot.ai.service import ModelService
 from folkmoot.kit.access import Principal
 from folkmoot.kit.app import App
@@ -33,7 +33,7 @@ async def connect(
     `unlisted` is added to the configuration for a service that answers but has no list of models.
     """
     try:
-        async with app.part(Runtime).connect(kind, config) as connection:
+        async with app.part(OpenConnections).connect(kind, config) as connection:
             models = await connection.models()
         if not models:
             raise ModelNotFound(f"{name} lists no model")

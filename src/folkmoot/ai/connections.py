@@ -14,7 +14,7 @@ from sqlalchemy import delete, func, select
 
 from folkmoot.ai.check import find_spec, secrets_of
 from folkmoot.ai.models import Connection
-from folkmoot.ai.runtime import Runtime
+from folkmoot.ai.open import OpenConnections
 from folkmoot.ai.schemas import CheckOut, ConnectionCreate, ConnectionOut, ConnectionUpdate
 from folkmoot.ai.service import PURPOSE, ModelService
 from folkmoot.classification.service import DataClassService
@@ -118,7 +118,7 @@ class ConnectionService:
     async def stored(self, connection: Connection) -> dict[str, Any]:
         """The configuration with its secrets; empty if it cannot be opened any more."""
         try:
-            return await self._app.part(Runtime).config_of(connection)
+            return await self._app.part(OpenConnections).config_of(connection)
         except CryptoError:
             return {}
 

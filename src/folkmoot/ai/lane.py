@@ -176,7 +176,7 @@ class Lane:
         self._loop = asyncio.get_running_loop()
         self._loose: deque[_Text] = deque()
         self._again: list[_Batch] = []
-        self._running: dict[asyncio.Task[None], _Batch] = {}
+        self._running: dict[asyncio.Task[Embeddings], _Batch] = {}
         self._max_batch, self._max_tokens = 1, math.inf
         self._learned, self._learned_until = 0, 0.0
         self._at_once, self._more_at, self._halved_at = patience.at_once, 0.0, -math.inf
@@ -211,10 +211,10 @@ class Lane:
                 task.cancel()
 
     async def close(self) -> None:
-        stopping = Unavailable(f"this process is stopping, so {self._model} was not waited for: try again")
         running = list(self._running)
         for task in running:
             task.cancel()
+        stopping = self._broken_off()
         self._fail([*self._loose, *(text for batch in self._again for text in batch.all)], stopping)
         self._loose.clear()
         self._again.clear()
@@ -271,35 +271,43 @@ class Lane:
         self._first_came = self._last_came
         return _Batch(taken)
 
-    async def _send(self, batch: _Batch) -> None:
+    async def _send(self, batch: _Batch) -> Embeddings:
         texts = batch.texts
         request = EmbedRequest(self._model, tuple(text.text for text in texts), self._purpose, self._dimensions)
-        try:
-            async with asyncio.timeout(self._patience.call):
-                answer = await texts[0].call.embedder.embed(request)
-            self._check(answer, len(texts))
-        except RateLimited as error:
-            self._limited(batch, error)
-        except InvalidRequest as error:
-            self._refused(batch, error)
-        except (Unavailable, BadResponse) as error:
-            self._failed(batch, error)
-        except ProviderError as error:
-            self._fail(batch.all, error)
-        except TimeoutError:
-            self._failed(batch, Unavailable(f"{self._model} gave no vectors in {self._patience.call:g} seconds"))
-        else:
-            self._taken(batch, answer)
+        async with asyncio.timeout(self._patience.call):
+            answer = await texts[0].call.embedder.embed(request)
+        self._check(answer, len(texts))
+        return answer
 
-    def _done(self, task: asyncio.Task[None]) -> None:
+    def _done(self, task: asyncio.Task[Embeddings]) -> None:
         batch = self._running.pop(task)
         if task.cancelled():
-            self._fail(batch.all, Unavailable(f"the call to {self._model} was broken off: try again"))
-        elif (error := task.exception()) is not None:
-            for text in batch.all:
-                if not text.call.gone:
-                    text.call.outcome.set_exception(error)
+            self._fail(batch.all, self._broken_off())
+        else:
+            self._judge(batch, task)
         self._wake_at(self._loop.time())
+
+    def _judge(self, batch: _Batch, task: asyncio.Task[Embeddings]) -> None:
+        match task.exception():
+            case None:
+                self._taken(batch, task.result())
+            case RateLimited() as error:
+                self._limited(batch, error)
+            case InvalidRequest() as error:
+                self._refused(batch, error)
+            case Unavailable() | BadResponse() as error:
+                self._failed(batch, error)
+            case TimeoutError():
+                self._failed(batch, Unavailable(f"{self._model} gave no vectors in {self._patience.call:g} seconds"))
+            case ProviderError() as error:
+                self._fail(batch.all, error)
+            case error:
+                for text in batch.all:
+                    if not text.call.gone:
+                        text.call.outcome.set_exception(error)
+
+    def _broken_off(self) -> Unavailable:
+        return Unavailable(f"the call to {self._model} was broken off before its end: try again")
 
     def _check(self, answer: Embeddings, count: int) -> None:
         """Raises `BadResponse` unless these are vectors that can be stored and compared with those before."""

@@ -15,8 +15,8 @@ from folkmoot.ai.catalogue import Catalogue
 from folkmoot.ai.check import find_spec, try_out
 from folkmoot.ai.connections import ConnectionService
 from folkmoot.ai.egress import egress
+from folkmoot.ai.open import OpenConnections
 from folkmoot.ai.probe import probe
-from folkmoot.ai.runtime import Runtime
 from folkmoot.ai.schemas import (
     CheckOut,
     ConnectionCheck,
@@ -141,7 +141,7 @@ class ConnectionController(Controller):
     async def check(self, app: NamedDependency[App], data: JSONBody[ConnectionCheck]) -> CheckOut:
         """Lists the models, asks one of them for a word, and says what is wrong and in which field. Stores nothing."""
         spec = find_spec(app.part(PluginManager), data.kind)
-        return (await try_out(app.part(Runtime), spec, decoded(spec, data.config))).out
+        return (await try_out(app.part(OpenConnections), spec, decoded(spec, data.config))).out
 
     @post("/connections", operation_id="create_connection", summary="Connect a provider")
     async def create(
@@ -154,7 +154,7 @@ class ConnectionController(Controller):
         """It is tried first, and refused if it does not work; `check=false` stores it unseen, without models."""
         spec = find_spec(app.part(PluginManager), data.kind)
         config = decoded(spec, data.config)
-        tried = await try_out(app.part(Runtime), spec, config) if check else None
+        tried = await try_out(app.part(OpenConnections), spec, config) if check else None
         models = tried.require() if tried else []
         async with begin(app.sessions, principal_of(request)) as work:
             service = ConnectionService(app, work)
@@ -207,7 +207,7 @@ class ConnectionController(Controller):
             config = await service.configured(before, data)
         tried = None
         if config is not None and check:
-            tried = await try_out(app.part(Runtime), find_spec(app.part(PluginManager), before.kind), config)
+            tried = await try_out(app.part(OpenConnections), find_spec(app.part(PluginManager), before.kind), config)
             tried.require()
         async with begin(app.sessions, who) as work:
             service = ConnectionService(app, work)
@@ -232,7 +232,7 @@ class ConnectionController(Controller):
             service = ConnectionService(app, work)
             row = await service.get(connection_id)
             config = await service.stored(row)
-        tried = await try_out(app.part(Runtime), find_spec(app.part(PluginManager), row.kind), config)
+        tried = await try_out(app.part(OpenConnections), find_spec(app.part(PluginManager), row.kind), config)
         async with begin(app.sessions, who) as work:
             await ConnectionService(app, work).note_check(connection_id, tried.out, tried.models)
             _forget(app, work)

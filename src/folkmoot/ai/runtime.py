@@ -8,18 +8,11 @@ ends, so nobody who calls a model can forget to.
 from __future__ import annotations
 
 import asyncio
-import logging
-import random
-from collections import OrderedDict
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, aclosing
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from time import monotonic
 from typing import TypeVar
-from uuid import UUID
 
-import httpx
 import msgspec
 from folkmoot_sdk import (
     AuthenticationFailed,
@@ -27,90 +20,40 @@ from folkmoot_sdk import (
     ChatEvent,
     ChatModel,
     ChatRequest,
-    ConfigError,
     ContextTooLong,
     Embedder,
     Finish,
     InvalidRequest,
     ModelInfo,
     ModelNotFound,
-    PluginContext,
-    ProviderConnection,
     ProviderError,
-    ProviderSpec,
     QuotaExhausted,
     Ranked,
-    RateLimited,
     Reranker,
     RerankRequest,
     Transcriber,
     TranscribeRequest,
     Transcript,
     Unavailable,
-    decode_config,
 )
 
+from folkmoot.ai.attempts import FIRST_EVENT_SECONDS, Attempts, timed
 from folkmoot.ai.batch import Batcher
 from folkmoot.ai.breaker import Breaker
 from folkmoot.ai.meter import Meter, expected, tokens_of
-from folkmoot.ai.models import Connection
+from folkmoot.ai.open import OpenConnections, OpenModel
 from folkmoot.ai.route import Choice, Route
-from folkmoot.ai.service import PURPOSE
 from folkmoot.ai.slots import Slots
-from folkmoot.kit.envelope import Keyring
 from folkmoot.kit.log import get_logger
-from folkmoot.plugins.manager import PluginManager
 from folkmoot.usage.ledger import Account, Ledger
 
 log = get_logger(__name__)
 T = TypeVar("T")
 
-ATTEMPTS = 3
-"""Of the last model of a route; those before it are tried twice, since somebody else can answer."""
-FIRST_EVENT_SECONDS = 120.0
-IDLE_SECONDS = 60.0
-LOOK_SECONDS = 1.0
 SLOT_SECONDS = 20.0
 """How long a call waits for its turn at a connection with a limit of calls at the same time."""
-MOST_PATIENCE = 30.0
-"""A provider that asks for more is left alone."""
-SHORT_PATIENCE = 2.0
-"""The same, where another model can answer."""
-MOST_CONNECTIONS = 256
 ELSEWHERE = (AuthenticationFailed, QuotaExhausted, ModelNotFound)
 """Asking the same provider again cannot help, asking another may."""
-
-
-class Clock:
-    def now(self) -> datetime:
-        return datetime.now(UTC)
-
-    def monotonic(self) -> float:
-        return monotonic()
-
-
-@dataclass(frozen=True)
-class OpenModel:
-    """A model that is ready to be called."""
-
-    choice: Choice
-    connection: ProviderConnection
-
-    @property
-    def id(self) -> UUID:
-        return self.choice.model.id
-
-    @property
-    def name(self) -> str:
-        return self.choice.model.name
-
-    @property
-    def info(self) -> ModelInfo:
-        return self.choice.info
-
-    def described(self) -> dict[str, str]:
-        """As events and messages name it."""
-        return self.choice.described()
 
 
 @dataclass(frozen=True)
@@ -146,18 +89,14 @@ class Runtime:
 
     def __init__(
         self,
-        plugins: PluginManager,
-        keyring: Keyring,
-        http: httpx.AsyncClient,
+        connections: OpenConnections,
         ledger: Ledger,
         breaker: Breaker,
         slots: Slots,
         batcher: Batcher,
     ) -> None:
-        self._plugins, self._keyring, self._http = plugins, keyring, http
+        self.connections = connections
         self._ledger, self._breaker, self._slots, self._batcher = ledger, breaker, slots, batcher
-        self._open: OrderedDict[tuple[UUID, int], tuple[ProviderConnection, AsyncExitStack]] = OrderedDict()
-        self._lock = asyncio.Lock()
 
     async def chat(self, route: Route, account: Account, build: Build) -> AsyncGenerator[ChatEvent | Answering]:
         """The events of an answer: `Answering`, then the model's own, `Finish` last.
@@ -192,7 +131,7 @@ class Runtime:
         if not isinstance(model.connection, ChatModel):
             raise InvalidRequest(f"{model.name} cannot chat: choose another model")
         request = build(model.info)
-        attempts = _Attempts(model.name, last=last)
+        attempts = Attempts(model.name, last=last)
         while True:
             begun = False
             meter = Meter(choice, request)
@@ -200,7 +139,7 @@ class Runtime:
                 async with self._slots.taken(choice.connection.id, choice.connection.max_concurrent, SLOT_SECONDS):
                     reserved = await self._ledger.reserve(account, expected(choice, request))
                     try:
-                        async with aclosing(_timed(model.connection.chat(request), model.name)) as events:
+                        async with aclosing(timed(model.connection.chat(request), model.name)) as events:
                             async for event in events:
                                 if not begun:
                                     begun = True
@@ -322,7 +261,7 @@ class Runtime:
         last: bool,
     ) -> T:
         model = await self._ready(choice)
-        attempts = _Attempts(model.name, last=last)
+        attempts = Attempts(model.name, last=last)
         while True:
             meter = Meter(choice, texts=texts)
             try:
@@ -355,90 +294,7 @@ class Runtime:
                 f"{choice.connection.name} has failed several times in a row and is left alone for a moment: "
                 "try again soon, or choose another model"
             )
-        return await self.open(choice)
-
-    async def open(self, choice: Choice) -> OpenModel:
-        """A model, connected. Raises `ProviderError` if its plugin is not there or refuses the configuration."""
-        key = (choice.connection.id, choice.connection.revision)
-        found = self._open.get(key)
-        if found is None:
-            async with self._lock:
-                found = self._open.get(key) or await self._connect(key, choice.connection)
-        else:
-            self._open.move_to_end(key)
-        return OpenModel(choice, found[0])
-
-    async def _connect(
-        self, key: tuple[UUID, int], connection: Connection
-    ) -> tuple[ProviderConnection, AsyncExitStack]:
-        stack = AsyncExitStack()
-        opened = await stack.enter_async_context(self.connect(connection.kind, await self.config_of(connection)))
-        self._open[key] = (opened, stack)
-        while len(self._open) > MOST_CONNECTIONS:
-            _, (_, old) = self._open.popitem(last=False)
-            await old.aclose()
-        return opened, stack
-
-    async def config_of(self, connection: Connection) -> dict[str, object]:
-        """The configuration with its secrets. It goes to the provider's plugin, and nowhere else."""
-        sealed = await self._keyring.open(connection.config, purpose=PURPOSE, tenant_id=connection.tenant_id)
-        return msgspec.json.decode(sealed)
-
-    def connect(self, kind: str, config: object) -> _Connecting:
-        """Connect a provider by kind and configuration, for as long as the context is open."""
-        spec = self._plugins.providers.get(kind)
-        if spec is None:
-            raise InvalidRequest(
-                f"no installed plugin offers the provider {kind!r}: install it, or remove the connection"
-            )
-        context = PluginContext(http=self._http, log=logging.getLogger(f"folkmoot.provider.{kind}"), clock=Clock())
-        return _Connecting(spec, config, context)
-
-    async def close(self) -> None:
-        for _, stack in self._open.values():
-            await stack.aclose()
-        self._open.clear()
-        await self._http.aclose()
-
-
-class _Connecting:
-    """`spec.connect()`, with configuration errors told as errors of the provider."""
-
-    def __init__(self, spec: ProviderSpec, config: object, context: PluginContext) -> None:
-        self._spec, self._config, self._context = spec, config, context
-        self._stack = AsyncExitStack()
-
-    async def __aenter__(self) -> ProviderConnection:
-        try:
-            config = decode_config(self._spec.config, self._config)
-        except ConfigError as error:
-            raise InvalidRequest(f"the configuration of {self._spec.title} is wrong: {error}") from error
-        return await self._stack.enter_async_context(self._spec.connect(config, self._context))
-
-    async def __aexit__(self, *error: object) -> None:
-        await self._stack.aclose()
-
-
-class _Attempts:
-    """How often one model is asked, and how long in between."""
-
-    def __init__(self, model: str, *, last: bool) -> None:
-        self._model, self._last = model, last
-        self._made = 1
-
-    async def again(self, error: ProviderError) -> bool:
-        """Wait, if asking again may help; False if not."""
-        most = ATTEMPTS if self._last else ATTEMPTS - 1
-        if not error.retryable or self._made >= most:
-            return False
-        wanted = error.retry_after if isinstance(error, RateLimited) and error.retry_after is not None else 0.0
-        if wanted > (MOST_PATIENCE if self._last else SHORT_PATIENCE):
-            return False
-        pause = max(wanted, 0.3 * 2**self._made * random.uniform(0.5, 1.5))
-        log.warning("provider.retry", model=self._model, attempt=self._made, error=error.code, seconds=round(pause, 2))
-        self._made += 1
-        await asyncio.sleep(pause)
-        return True
+        return await self.connections.open(choice)
 
 
 def _in_order(route: Route) -> list[tuple[Choice, bool]]:
@@ -459,37 +315,3 @@ async def _shielded(settling: Awaitable[None]) -> None:
     except asyncio.CancelledError:
         await asyncio.wait([task])
         raise
-
-
-async def _timed(events: AsyncIterator[ChatEvent], model: str) -> AsyncGenerator[ChatEvent]:
-    """`events` with a limit on the silence before the first and between any two.
-
-    One timer looks now and then when the last event came: a time-out of its own around each of a hundred
-    tokens a second would cost more than reading them.
-    """
-    task, loop = asyncio.current_task(), asyncio.get_running_loop()
-    last, limit, waiting, silent = loop.time(), FIRST_EVENT_SECONDS, True, False
-
-    def look() -> None:
-        nonlocal silent, timer
-        if waiting and loop.time() - last > limit and task is not None:
-            silent = True
-            task.cancel()
-            return
-        timer = loop.call_later(LOOK_SECONDS, look)
-
-    timer = loop.call_later(LOOK_SECONDS, look)
-    try:
-        async for event in events:
-            limit, waiting = IDLE_SECONDS, False
-            yield event
-            last, waiting = loop.time(), True
-    except asyncio.CancelledError:
-        if not silent or (task is not None and task.uncancel() > 0):
-            raise
-        raise Unavailable(f"{model} was silent for {limit:.0f} seconds") from None
-    finally:
-        timer.cancel()
-        close = getattr(events, "aclose", None)
-        if close is not None:
-            await close()

@@ -99,7 +99,7 @@ class PublicKey:
 
 
 class Keys:
-    """What seals and signs. The first master key does; what older ones did can still be checked."""
+    """What seals and signs now; and what did before, so that it can still be checked."""
 
     def __init__(self, keyring: Keyring) -> None:
         self._keyring = keyring

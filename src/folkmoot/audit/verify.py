@@ -182,8 +182,8 @@ class _Verification:
         what = "was changed"
         if not self._keys.knows(found.key_id):
             what = (
-                f"is signed with the key {found.key_id}, which is not here: it was changed, or the master key of then "
-                "must come back into FOLKMOOT_SECRET_KEY, after the first"
+                f"is signed with the key {found.key_id}, which is not here: it was changed, or a row of tenant_keys is "
+                "gone, which only a backup brings back"
             )
         self._faults.append(
             Fault("checkpoint-changed", self._reached[0] + 1, f"checkpoint {found.number} (after position "

@@ -126,7 +126,7 @@ class Walker:
                 return
         following = follow(self.link, entry.row)
         for key in self.keys:
-            # An older master key sealed this, or a newer one from here on.
+            # An older key sealed this, or a newer one from here on.
             if self._fits(entry.mac, following, key):
                 self._key = key
                 self.link, self.position = following, entry.position

@@ -17,7 +17,7 @@ class DataClass(Tenanted, Changing):
     __table_args__ = (
         referred(),
         UniqueConstraint("tenant_id", "name"),
-        UniqueConstraint("tenant_id", "level"),
+        UniqueConstraint("tenant_id", "level", name="uq_data_classes_level"),
         Index("uq_data_classes_default", "tenant_id", unique=True, postgresql_where=text("is_default")),
     )
 

@@ -50,11 +50,17 @@ class Ask(Input, frozen=True, kw_only=True):
     """Attachments are not offered yet: leave it out or empty."""
 
 
+class ModelAsked(Struct, frozen=True, kw_only=True):
+    id: str
+    name: str
+    provider: str
+
+
 class ModelRef(Struct, frozen=True, kw_only=True):
     id: str
     name: str
     provider: str
-    instead_of: ModelRef | UnsetType = UNSET
+    instead_of: ModelAsked | UnsetType = UNSET
     """The model that was asked first and could not answer."""
 
 

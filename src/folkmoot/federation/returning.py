@@ -17,6 +17,10 @@ from uuid import UUID
 import msgspec
 
 from folkmoot.kit.app import App
+from folkmoot.kit.crypto import Tampered
+from folkmoot.kit.log import get_logger
+
+log = get_logger(__name__)
 
 KEEP_SECONDS = 600
 HOME = "/"
@@ -86,7 +90,11 @@ async def take(app: App, state: str) -> Pending | None:
     sealed = await app.redis.getdel(_name(state))
     if sealed is None:
         return None
-    plain = await app.keyring.open(sealed, purpose=PURPOSE, tenant_id=None, aad=digest(state))
+    try:
+        plain = await app.keyring.open(sealed, purpose=PURPOSE, tenant_id=None, aad=digest(state))
+    except Tampered as error:
+        log.warning("sign_in.not_kept", error=str(error))
+        return None
     return msgspec.msgpack.decode(plain, type=Pending)
 
 

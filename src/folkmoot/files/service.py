@@ -15,7 +15,8 @@ from folkmoot.files.models import File
 from folkmoot.kit.access import Principal
 from folkmoot.kit.app import App
 from folkmoot.kit.errors import BadRequest, ContentTooLarge, NotFound
-from folkmoot.kit.storage import Stored, TooBig
+from folkmoot.kit.storage import Stored
+from folkmoot.kit.storage_errors import TooBig
 from folkmoot.tenants.service import storage_room
 
 LONGEST_NAME = 255

@@ -7,7 +7,6 @@ site can neither read that value nor, being another site, send the cookies along
 
 from __future__ import annotations
 
-import hmac
 from typing import Any, cast
 from urllib.parse import urlsplit
 
@@ -90,7 +89,7 @@ def check_csrf(app: App, connection: Connection, principal: Principal) -> None:
     check_origin(app, connection)
     given = connection.headers.get(HEADER, "")
     assert principal.session_id is not None
-    if not hmac.compare_digest(given.encode(), app.part(Tokens).csrf(principal.session_id).encode()):
+    if not app.part(Tokens).is_csrf(principal.session_id, given):
         raise Forbidden(
             f"send the value of the cookie {CSRF} in the header {HEADER}: else this could be another site's doing",
             code="csrf-failed",

@@ -1,4 +1,4 @@
-"""The token of a link: derived from its row and the master key, so that it need not be stored."""
+"""The token of a link: derived from its row and a key of ours, so that it need not be stored."""
 
 from __future__ import annotations
 

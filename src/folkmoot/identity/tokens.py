@@ -1,8 +1,8 @@
 """Access tokens (signed, short) and refresh tokens (rotated at each use).
 
 Signing keys change by the calendar, and nothing of them is stored: the key of a period is derived from the
-master key and the period's number, so every process has the same at the same moment. The key of the next period
-is published before its time, and that of the last one is good until what it signed has expired.
+installation's root and the period's number, so every process has the same at the same moment. The key of the next
+period is published before its time, and that of the last one is good until what it signed has expired.
 
 A refresh token names its session and its generation, with an HMAC over both: the database holds no token,
 and any token that is genuine but not of the newest generation shows that one was copied.
@@ -59,7 +59,7 @@ class RefreshClaims:
 
 @dataclass(frozen=True)
 class SigningKey:
-    """The key of one period under one master key."""
+    """The key of one period under one root."""
 
     private: Ed25519PrivateKey
 
@@ -98,11 +98,7 @@ class Tokens:
         self._keyring = keyring
         self._period_seconds = signing_key_days * 86_400
         self._clock = clock
-        self._keys: dict[int, list[SigningKey]] = {}
-        self._known: dict[str, SigningKey] = {}
-        self._checked: dict[str, tuple[float, AccessClaims]] = {}
-        self._refresh_keys = keyring.derivations("refresh-token")
-        self._csrf_key = keyring.derive("csrf")
+        self._learn()
 
     def access(self, claims: AccessClaims) -> str:
         """A JWT (RFC 7519) signed with the Ed25519 key of this period."""
@@ -127,6 +123,7 @@ class Tokens:
     def read_access(self, token: str) -> AccessClaims:
         """Raises `NotSignedIn` (`token-expired`, `token-not-yet-valid`, or `token-invalid` for all else)."""
         now = self._clock()
+        self._look()
         found = self._checked.get(token)
         if found is None:
             found = self._checked[token] = self._check(token, now)
@@ -138,6 +135,7 @@ class Tokens:
 
     def published(self) -> list[dict[str, str]]:
         """The public keys as JWKs: of this period, of the next, and of the last while its tokens may live."""
+        self._look()
         now = self._clock()
         period = int(now // self._period_seconds)
         periods = [period, period + 1]
@@ -147,6 +145,7 @@ class Tokens:
 
     def refresh(self, claims: RefreshClaims) -> str:
         body = claims.tenant_id.bytes + claims.session_id.bytes + claims.generation.to_bytes(8, "big")
+        self._look()
         return "fmr_" + _base64(body + _mac(self._refresh_keys[0], body))
 
     def read_refresh(self, token: str) -> RefreshClaims:
@@ -156,8 +155,9 @@ class Tokens:
             raw = base64.b64decode(plain + "=" * (-len(plain) % 4), altchars=b"-_", validate=True)
         except ValueError:
             raw = b""
+        self._look()
         body, mac = raw[:40], raw[40:]
-        # Any of our keys: a new master key must not sign everybody out.
+        # Any of our keys: a new one must not sign everybody out.
         genuine = [hmac.compare_digest(mac, _mac(key, body)) for key in self._refresh_keys]
         if len(raw) != 72 or not any(genuine):
             raise NotSignedIn("the refresh token is not valid: sign in again", code="token-invalid")
@@ -165,7 +165,27 @@ class Tokens:
 
     def csrf(self, session_id: UUID) -> str:
         """What a browser repeats in `X-CSRF-Token`: bound to the session, so another session's is of no use."""
-        return _base64(_mac(self._csrf_key, session_id.bytes))
+        self._look()
+        return _base64(_mac(self._csrf_keys[0], session_id.bytes))
+
+    def is_csrf(self, session_id: UUID, given: str) -> bool:
+        """Whether `given` is what `csrf` gives, or gave before the keys changed."""
+        self._look()
+        good = [_base64(_mac(key, session_id.bytes)) for key in self._csrf_keys]
+        return any(hmac.compare_digest(given.encode(), one.encode()) for one in good)
+
+    def _look(self) -> None:
+        if self._keyring.roots is not self._roots:
+            self._learn()
+
+    def _learn(self) -> None:
+        """Derive anew, and forget what was checked with keys that may be gone."""
+        self._roots = self._keyring.roots
+        self._keys: dict[int, list[SigningKey]] = {}
+        self._known: dict[str, SigningKey] = {}
+        self._checked: dict[str, tuple[float, AccessClaims]] = {}
+        self._refresh_keys = self._roots.derivations("refresh-token")
+        self._csrf_keys = self._roots.derivations("csrf")
 
     def _check(self, token: str, now: float) -> tuple[float, AccessClaims]:
         try:
@@ -197,7 +217,8 @@ class Tokens:
         return found
 
     def _current(self) -> list[SigningKey]:
-        """The keys that sign now, that of the first master key first."""
+        """The keys of this period, the one that signs first."""
+        self._look()
         period = int(self._clock() // self._period_seconds)
         if period not in self._keys or period + 1 not in self._keys:
             near = (period - 1, period, period + 1)
@@ -209,7 +230,7 @@ class Tokens:
     def _of(self, period: int) -> list[SigningKey]:
         return self._keys.get(period) or [
             SigningKey(Ed25519PrivateKey.from_private_bytes(seed))
-            for seed in self._keyring.derivations(f"access-token:{period}")
+            for seed in self._roots.derivations(signing_purpose(period))
         ]
 
     def _forget(self, now: float) -> None:
@@ -218,6 +239,11 @@ class Tokens:
         self._checked = {token: found for token, found in self._checked.items() if found[0] > now}
         for token in list(self._checked)[: max(0, len(self._checked) - CACHED // 2)]:
             del self._checked[token]
+
+
+def signing_purpose(period: int) -> str:
+    """What the signing keys of a period are derived for; periods are counted from the epoch."""
+    return f"access-token:{period}"
 
 
 def _is_canonical(token: str) -> bool:

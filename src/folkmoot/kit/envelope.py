@@ -37,6 +37,7 @@ from folkmoot.kit.crypto import (
 from folkmoot.kit.data_keys import DERIVE, OLD, SEAL, KeyRow, KeyStore, Remembered
 from folkmoot.kit.errors import NotAvailable
 from folkmoot.kit.log import get_logger
+from folkmoot.settings import SettingsError
 
 log = get_logger(__name__)
 T = TypeVar("T")
@@ -266,7 +267,7 @@ class Keyring:
             return False
         try:
             masters = MasterKeys(self._again())
-        except (CryptoError, ValueError, OSError) as error:
+        except (CryptoError, SettingsError) as error:
             log.warning("keys.master_not_read", error=str(error))
             return False
         if key_id not in masters.ids:

@@ -15,6 +15,7 @@ from litestar import Request, Response
 from litestar.types import Message, Scope
 
 from folkmoot.kit.app import App
+from folkmoot.kit.crypto import Tampered
 from folkmoot.kit.errors import BadRequest, Conflict
 from folkmoot.kit.http import principal_of
 
@@ -55,7 +56,14 @@ async def before_request(request: Request[Any, Any, Any]) -> Response[bytes] | N
         found = await redis.get(name)
         if found is None or found == RUNNING:
             raise Conflict("the first request with this key still runs", code="request-in-progress")
-        opened = await app.keyring.open(found, purpose=PURPOSE, tenant_id=principal.tenant_id, aad=name.encode())
+        try:
+            opened = await app.keyring.open(found, purpose=PURPOSE, tenant_id=principal.tenant_id, aad=name.encode())
+        except Tampered as error:
+            raise Conflict(
+                "a request with this key was answered, and the answer cannot be read any more: see what it did, and "
+                "take a new key",
+                code="idempotency-key-reused",
+            ) from error
         kept = msgspec.msgpack.decode(opened, type=Kept)
         if kept.fingerprint != fingerprint:
             raise Conflict("this key was used for another request: take a new one", code="idempotency-key-reused")

@@ -7,13 +7,7 @@ at all: both kinds of store put it together aside and show it at the end. Segmen
 The store is reached by `obstore`, whose own HTTP client talks to the bucket: its address is the operator's
 setting, so it does not pass `kit/net.py`.
 
-    StorageError
-    ├── Missing          nothing lies under the key
-    ├── TooBig           more than the limit came in; nothing was kept
-    ├── InvalidKey       a key that could mean another place
-    ├── BadStorageUrl    not a URL of a store that we know
-    └── StorageFailed    the store itself failed: disk full, bucket away, credentials wrong
-    crypto.Tampered      what lies there is not what was written
+What can go wrong is in `kit/storage_errors.py`.
 """
 
 from __future__ import annotations
@@ -24,8 +18,8 @@ import os
 import re
 import shutil
 import time
-from collections.abc import AsyncIterator, Generator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Self
@@ -33,10 +27,10 @@ from urllib.parse import unquote, urlsplit
 from uuid import UUID
 
 import obstore
-from obstore.exceptions import BaseError, PreconditionError
 from obstore.store import LocalStore, S3Store
 
 from folkmoot.kit.crypto import (
+    FILE_KEY_AT,
     HEADER_BYTES,
     SEALED_SEGMENT_BYTES,
     SEGMENT_BYTES,
@@ -47,63 +41,26 @@ from folkmoot.kit.crypto import (
     sealed_offset,
 )
 from folkmoot.kit.envelope import Keyring
+from folkmoot.kit.storage_errors import (
+    LONGEST_KEY,
+    BadStorageUrl,
+    InvalidKey,
+    Missing,
+    StorageFailed,
+    TooBig,
+    told,
+)
+from folkmoot.kit.upload import PIECE_BYTES, Upload
 
 if TYPE_CHECKING:
     from obstore import GetOptions, ObjectMeta
     from obstore.store import ClientConfig
 
 _KEY = re.compile(r"[a-z0-9_.-]+(?:/[a-z0-9_.-]+)*")
-_KEY_LENGTH = 512
-_PIECE_BYTES = 1024 * 1024
-"""How much is hashed, encrypted and handed to the store at a time: larger stalls the loop, smaller is slow."""
 _S3_PART_BYTES = 5 * 1024 * 1024
 """The least that S3 takes as one part of an upload."""
 _BULK = 1000
 """The most that S3 removes in one request."""
-_ABANDON_SECONDS = 30.0
-
-
-class StorageError(Exception):
-    """A file could not be stored, read or removed."""
-
-
-class Missing(StorageError):
-    """Nothing lies under the key."""
-
-    def __init__(self, key: str) -> None:
-        super().__init__(f"no file is stored under {key!r}: it was removed or replaced, or never came in whole")
-        self.key = key
-
-
-class TooBig(StorageError):
-    """More came in than may; nothing of it was kept."""
-
-    def __init__(self, limit: int, key: str) -> None:
-        super().__init__(f"{key!r} is larger than {limit} bytes, the most that is taken: send a smaller file")
-        self.limit = limit
-        self.key = key
-
-
-class InvalidKey(StorageError):
-    """A key that could mean another place than it says."""
-
-    def __init__(self, key: str) -> None:
-        super().__init__(
-            f"{key!r} cannot be a storage key: use parts of a-z, 0-9, `_`, `-` and `.` divided by single slashes, "
-            f"none of them `.` or `..`, {_KEY_LENGTH} characters at most"
-        )
-
-
-class BadStorageUrl(StorageError):
-    """Not a URL of a store that we know."""
-
-
-class StorageFailed(StorageError):
-    """The store itself failed; the cause has its words, which may name paths of the machine."""
-
-    def __init__(self, key: str, cause: Exception) -> None:
-        super().__init__(f"the file store failed at {key!r} ({type(cause).__name__}): see the log, and try again")
-        self.key = key
 
 
 @dataclass(frozen=True)
@@ -125,7 +82,7 @@ class Storage:
         self._keyring = keyring
         self._root = root
         """The folder of a local store; None for a bucket."""
-        self._window = _PIECE_BYTES // SEGMENT_BYTES * (1 if root else 4)
+        self._window = PIECE_BYTES // SEGMENT_BYTES * (1 if root else 4)
         """Segments fetched at a time: a bucket answers slowly, so each request should bring more."""
 
     @classmethod
@@ -169,8 +126,8 @@ class Storage:
                 if limit is not None and size > limit:
                     raise TooBig(limit, key)
                 with memoryview(chunk) as view:
-                    for at in range(0, len(view), _PIECE_BYTES):
-                        piece = view[at : at + _PIECE_BYTES]
+                    for at in range(0, len(view), PIECE_BYTES):
+                        piece = view[at : at + PIECE_BYTES]
                         digest.update(piece)
                         await upload.feed(sealer.update(piece))
             await upload.feed(sealer.finish())
@@ -269,7 +226,7 @@ class Storage:
         """Whether something lies under the key; not whether it can be read."""
         path = _path(tenant_id, key)
         try:
-            with _told(key):
+            with told(key):
                 await obstore.head_async(self._store, path)
         except Missing:
             return False
@@ -278,13 +235,13 @@ class Storage:
     async def delete(self, tenant_id: UUID, key: str) -> None:
         """Remove a file; it is no error if there is none."""
         path = _path(tenant_id, key)
-        with suppress(Missing), _told(key):
+        with suppress(Missing), told(key):
             await obstore.delete_async(self._store, path)
 
     async def delete_tenant(self, tenant_id: UUID) -> int:
         """Remove every file of a tenant, also what broken uploads left; returns how many files there were."""
         paths = [f"{tenant_id}/{key}" async for key in self.keys(tenant_id)]
-        with suppress(Missing), _told(str(tenant_id)):
+        with suppress(Missing), told(str(tenant_id)):
             if self._root is not None:
                 await asyncio.to_thread(shutil.rmtree, self._root / str(tenant_id))
             else:
@@ -304,7 +261,7 @@ class Storage:
 
     async def _listed(self, tenant_id: UUID) -> AsyncIterator[ObjectMeta]:
         prefix = f"{tenant_id}/"
-        with _told(prefix):
+        with told(prefix):
             # The type of its other form needs a package that is not installed.
             async for page in obstore.list(self._store, prefix, chunk_size=500):  # pyright: ignore[reportUnknownMemberType]
                 for meta in page:
@@ -321,12 +278,12 @@ class Storage:
         header, size = bytes(head[:HEADER_BYTES]), meta["size"]
         return await self._keyring.opened(tenant_id, lambda keys: FileOpener(keys, header, size, name=key))
 
-    def _upload(self, path: str, key: str) -> _Upload:
-        return _Upload(self._store, path, key, _PIECE_BYTES if self._root else _S3_PART_BYTES)
+    def _upload(self, path: str, key: str) -> Upload:
+        return Upload(self._store, path, key, PIECE_BYTES if self._root else _S3_PART_BYTES)
 
     async def _settle(self, path: str, key: str) -> None:
         if self._root is not None:
-            with _told(key):
+            with told(key):
                 await asyncio.to_thread(_sync, self._root / path)
 
     async def _fetch(
@@ -336,103 +293,22 @@ class Storage:
         if version is not None:
             options["if_match"] = version
         try:
-            with _told(key):
+            with told(key):
                 result = await obstore.get_async(self._store, path, options=options)
                 return memoryview(await result.buffer_async()), result.meta
         except StorageFailed:
             # A store answers a range outside the object with an error of no particular kind.
-            with _told(key):
+            with told(key):
                 meta = await obstore.head_async(self._store, path)
             if meta["size"] < HEADER_BYTES:
                 raise Tampered(key) from None
             raise
 
 
-class _Upload:
-    """One object on its way into the store, which works on one piece while the next is being sealed.
-
-    The pieces go through a queue to a task of their own. Cancelling obstore's call in the middle would leave
-    the parts of an S3 upload in the bucket, unseen and paid for; an iterator that raises makes it clean up.
-    """
-
-    def __init__(self, store: LocalStore | S3Store, path: str, key: str, part_bytes: int) -> None:
-        self._store, self._path, self._key, self._part_bytes = store, path, key, part_bytes
-        self._piece = bytearray()
-        self._queue: asyncio.Queue[bytes | None] = asyncio.Queue(1)
-        self._abandoned = False
-        self._task: asyncio.Task[None] | None = None
-
-    async def feed(self, data: bytes) -> None:
-        self._piece += data
-        if len(self._piece) > _PIECE_BYTES:
-            if self._task is None:
-                self._task = asyncio.create_task(self._put(self._pieces()))
-            await self._hand_over(bytes(self._piece), self._task)
-            self._piece.clear()
-
-    async def finish(self) -> None:
-        if self._task is None:
-            # The common small file is one request, not the three of an upload in parts.
-            self._task = asyncio.create_task(self._put(bytes(self._piece)))
-        else:
-            await self._hand_over(bytes(self._piece), self._task)
-            await self._hand_over(None, self._task)
-        await asyncio.shield(self._task)
-
-    async def abandon(self) -> None:
-        """Leave nothing behind, unless the store has it whole already."""
-        self._abandoned = True
-        if self._task is None:
-            return
-        while not self._queue.empty():
-            self._queue.get_nowait()
-        self._queue.put_nowait(None)
-        self._task.add_done_callback(lambda task: task.cancelled() or task.exception())
-        await asyncio.wait({self._task}, timeout=_ABANDON_SECONDS)
-        self._task.cancel()
-
-    async def _put(self, what: bytes | AsyncIterator[bytes]) -> None:
-        whole = isinstance(what, bytes)
-        with _told(self._key, reading=False):
-            await obstore.put_async(
-                self._store, self._path, what, use_multipart=not whole, chunk_size=self._part_bytes, max_concurrency=2
-            )
-
-    async def _pieces(self) -> AsyncIterator[bytes]:
-        while (piece := await self._queue.get()) is not None:
-            yield piece
-        if self._abandoned:
-            raise _AbandonedError
-
-    async def _hand_over(self, piece: bytes | None, task: asyncio.Task[None]) -> None:
-        handing = asyncio.create_task(self._queue.put(piece))
-        try:
-            await asyncio.wait({handing, task}, return_when=asyncio.FIRST_COMPLETED)
-            if task.done():
-                await task
-        finally:
-            handing.cancel()
-
-
-class _AbandonedError(Exception):
-    """Tells obstore to clean up; nobody else sees it."""
-
-
 def _path(tenant_id: UUID, key: str) -> str:
-    if len(key) > _KEY_LENGTH or not _KEY.fullmatch(key) or not {".", ".."}.isdisjoint(key.split("/")):
+    if len(key) > LONGEST_KEY or not _KEY.fullmatch(key) or not {".", ".."}.isdisjoint(key.split("/")):
         raise InvalidKey(key)
     return f"{tenant_id}/{key}"
-
-
-@contextmanager
-def _told(key: str, *, reading: bool = True) -> Generator[None]:
-    """Say what obstore raises in our words."""
-    try:
-        yield
-    except (FileNotFoundError, PreconditionError) as error:
-        raise (Missing(key) if reading else StorageFailed(key, error)) from error
-    except (BaseError, OSError) as error:
-        raise StorageFailed(key, error) from error
 
 
 def _sync(path: Path) -> None:

@@ -26,7 +26,7 @@ from folkmoot.files.models import File
 from folkmoot.kit.access import Principal
 from folkmoot.kit.app import App
 from folkmoot.kit.log import get_logger
-from folkmoot.kit.storage import Missing
+from folkmoot.kit.storage_errors import Missing
 from folkmoot.kit.work import Work
 from folkmoot.knowledge import chunk
 from folkmoot.knowledge.models import Chunk, ChunkVector, Collection, Document

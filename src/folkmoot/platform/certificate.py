@@ -1,7 +1,7 @@
 """Certificates of deletion: what is signed, with what, and whether it still fits.
 
-The key is derived from the master key, so each installation signs with its own. `key_id` of the row is the
-public key itself: a certificate can be checked after the master key has changed.
+The key is derived from the installation's root, so each signs with its own, and a new master key changes nothing.
+`key_id` of the row is the public key itself: a certificate can be checked after the root has changed.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def sign(row: Certificate, keyring: Keyring) -> None:
 
 
 def is_valid(row: Certificate, keyring: Keyring) -> bool:
-    """Whether the row is as it was signed, by this installation under any of its master keys."""
+    """Whether the row is as it was signed, by this installation under any key that it ever signed with."""
     ours = {
         Ed25519PrivateKey.from_private_bytes(seed).public_key().public_bytes_raw().hex()
         for seed in keyring.derivations(PURPOSE)

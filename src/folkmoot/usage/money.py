@@ -46,8 +46,8 @@ def cost(
         + max(0, output_tokens) * price.output
         + max(0, requests) * price.request * MICROS
     )
-    # A float is a fraction of two whole numbers, so nothing is lost.
-    seconds, of = max(0.0, min(audio_seconds, 1e9)).as_integer_ratio()
+    # As the provider wrote it: 0.1 is a tenth, which a float is not.
+    seconds, of = Decimal(repr(max(0.0, min(float(audio_seconds), 1e9)))).as_integer_ratio()
     whole = for_tokens * of * 60 + price.audio_minute * seconds * MICROS
     return -(-whole // (of * 60 * MICROS))
 

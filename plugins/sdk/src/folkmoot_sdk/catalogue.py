@@ -58,6 +58,10 @@ class Known(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     """Takes `parallel_tool_calls`."""
     efforts: tuple[str, ...] | None = None
     """The values of `reasoning_effort` it takes; None: not known."""
+    tools_effort: str | None = None
+    """The one `reasoning_effort` at which it takes tools."""
+    regional_percent: int = 0
+    """What the service adds to the price where text stays in a region, in per cent."""
     timed: bool = True
     """A transcript of it can have segments."""
     query: str = ""
@@ -122,14 +126,17 @@ class Catalogue:
         context_window: int | None = None,
         max_batch: int | None = None,
         known_as: str | None = None,
+        strict_tools: bool = False,
     ) -> ModelInfo:
         """A model as the host lists it.
 
         `priced` only if the service is the one whose prices these are; `context_window` is what the service itself
-        says, and goes first; `known_as` is the name to look up, where the service has one of its own.
+        says, and goes first; `known_as` is the name to look up, where the service has one of its own; `strict_tools` if
+        the service takes tools only at the row's `tools_effort`.
         """
         row = self.known(known_as or name, kind)
         chat, embedding = kind == "chat", kind == "embedding"
+        barred = strict_tools and row.tools_effort is not None and row.tools_effort not in (row.efforts or ())
         return ModelInfo(
             name,
             kind,
@@ -140,7 +147,7 @@ class Catalogue:
             max_batch=(row.max_batch or max_batch) if kind in ("embedding", "rerank") else None,
             max_batch_tokens=row.max_batch_tokens if embedding else None,
             vision=row.vision,
-            tools=row.tools,
+            tools=row.tools and not barred,
             reasoning=row.reasoning,
             json_schema=row.json_schema,
             dialect=dialect if chat else "",

@@ -40,6 +40,10 @@ class Config(Struct, frozen=True):
         list[str],
         Meta(title="Embedding models", description="Offer these instead of what the service lists."),
     ] = []
+    transcription_models: Annotated[
+        list[str],
+        Meta(title="Transcription models", description="Offer these instead of what the service lists."),
+    ] = []
     stream_usage: Annotated[
         bool,
         Meta(

@@ -27,6 +27,8 @@ class Quirks(NamedTuple):
     """Knows `parallel_tool_calls`."""
     efforts: tuple[str, ...] | None = None
     """The values of `reasoning_effort` it takes, of which the nearest is sent; empty: none; None: all."""
+    tools_effort: str | None = None
+    """Sent as `reasoning_effort` with tools, for models that take tools here only at this one."""
     response_format: bool = True
     """Knows `response_format` with a schema; without, the schema is left out."""
     images: bool = True
@@ -55,21 +57,15 @@ def chat_body(request: ChatRequest, quirks: Quirks = PLAIN) -> dict[str, Any]:
     if request.seed is not None:
         body["seed"] = request.seed
     effort = _effort(request.reasoning_effort, quirks.efforts)
+    if request.tools and quirks.tools_effort is not None:
+        effort = quirks.tools_effort
     if effort is not None:
         body["reasoning_effort"] = effort
     if request.tools:
         _add_tools(body, request, quirks)
-    if request.response_schema is not None and quirks.response_format:
-        body["response_format"] = {
-            "type": "json_schema",
-            "json_schema": {
-                "name": request.response_schema_name,
-                "schema": request.response_schema,
-                "strict": is_strict(request.response_schema),
-            },
-        }
-    elif request.json_object:
-        body["response_format"] = {"type": "json_object"}
+    shape = _response_format(request, quirks)
+    if shape is not None:
+        body["response_format"] = shape
     body.update(request.options)
     body["stream"] = True
     if quirks.stream_usage:
@@ -95,6 +91,19 @@ def is_strict(schema: object) -> bool:
             return False
     plain = ("enum", "const", "default", "properties", "examples")
     return all(is_strict(item) for key, item in fields.items() if key not in plain)
+
+
+def _response_format(request: ChatRequest, quirks: Quirks) -> dict[str, Any] | None:
+    if request.response_schema is not None and quirks.response_format:
+        return {
+            "type": "json_schema",
+            "json_schema": {
+                "name": request.response_schema_name,
+                "schema": request.response_schema,
+                "strict": is_strict(request.response_schema),
+            },
+        }
+    return {"type": "json_object"} if request.json_object else None
 
 
 def _add_tools(body: dict[str, Any], request: ChatRequest, quirks: Quirks) -> None:

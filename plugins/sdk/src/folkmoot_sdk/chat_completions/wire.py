@@ -87,13 +87,18 @@ class ListedModel(msgspec.Struct):
     parent: Any = None
     root: Any = None
     architecture: Any = None
-    shutdown_date: Any = None
+    shutdown_date: Any = msgspec.UNSET
 
     @property
     def context(self) -> int | None:
         """The length of its context in tokens, by whichever name the service tells it."""
         sizes = (self.context_length, self.context_window, self.max_model_len, self.max_context_length)
         return next((size for size in sizes if isinstance(size, int) and size > 0), None)
+
+    @property
+    def tells_retirement(self) -> bool:
+        """Whether the service says if and when it takes the model away, be it that it has no day yet."""
+        return self.shutdown_date is not msgspec.UNSET
 
     @property
     def retires_on(self) -> str | None:

@@ -48,6 +48,8 @@ _KEY_LIKE = re.compile(
     r"\b(?=[\w-]{0,64}\d)(?=[\w-]{0,64}[a-z])[\w-]{28,}\b|[\w-]{0,64}\*{4,}[\w-]*"
 )
 
+_WAIT = re.compile(r"(?i)(?:try again in|retry after|retry in) (\d{1,6}(?:\.\d{1,6})?) ?(ms|millisec|s)")
+
 
 class Said(NamedTuple):
     """What the body of a failure tells, whichever shape it has."""
@@ -69,6 +71,8 @@ class Fields(NamedTuple):
 
     address: str = "base_url"
     key: str | None = "api_key"
+    key_is: str = "API key"
+    """What people call it, in a sentence."""
 
 
 class Asked(NamedTuple):
@@ -84,7 +88,15 @@ NOBODY = Asked()
 _DEPTH = 4
 """How often an error may be wrapped in another before it is no longer read."""
 
-FailureRule = Callable[[int, Said], type[ProviderError] | None]
+
+class Meant(NamedTuple):
+    """What a failure means, and the field of the configuration that must change, if it is known to be that one."""
+
+    kind: type[ProviderError]
+    field: str | None = None
+
+
+FailureRule = Callable[[int, Said], type[ProviderError] | Meant | None]
 """`rule(status, said)`: the error that this stands for at this one service, or None to ask the next rule."""
 
 
@@ -117,21 +129,24 @@ def failure(
     teller: Teller, status: int, headers: Mapping[str, str], said: Said | None, asked: Asked = NOBODY
 ) -> ProviderError:
     """The error that an answer with this status stands for; `said` is None if the body was not JSON."""
-    kind = next((found for rule in teller.rules if (found := rule(status, said or Said())) is not None), None)
-    if kind is None:
-        kind = _kind(status, (said or Said()).all, may_be_model=said is not None and bool(asked.model))
+    heard = said or Said()
+    found = next((found for rule in teller.rules if (found := rule(status, heard)) is not None), None)
+    if found is None:
+        found = _kind(status, heard.all, may_be_model=said is not None and bool(asked.model))
+    kind, field = found if isinstance(found, Meant) else (found, None)
     where, quote = teller.where, _quote(said, teller.secrets)
     if issubclass(kind, RateLimited):
         wait = retry_after(headers, teller.clock)
+        wait = _wait_in_words(heard) if wait is None else wait
         when = f"in {wait:g} s" if wait is not None else "a little later"
         return RateLimited(f"{where} takes no more requests just now ({status}){quote}. Try again {when}", wait)
     elsewhere = kind is InvalidRequest and (300 <= status < 400 or status in (404, 405))
-    if kind is AuthenticationFailed:
+    if field is None and kind is AuthenticationFailed:
         field = teller.fields.key
-    elif kind is ModelNotFound:
+    elif field is None and kind is ModelNotFound:
         field = asked.field
-    else:
-        field = teller.fields.address if elsewhere else None
+    elif field is None and elsewhere:
+        field = teller.fields.address
     sentence = _sentence(kind, status, teller, asked.model)
     return kind(f"{sentence}{quote}{_WAY_OUT.get(kind, '')}", field=field)
 
@@ -191,7 +206,9 @@ _WAY_OUT: dict[type[ProviderError], str] = {
 
 def _sentence(kind: type[ProviderError], status: int, teller: Teller, model: str) -> str:
     where = teller.where
-    key = "does not accept the API key" if teller.secrets else "asks for an API key, and the connection has none"
+    key = f"does not accept the {teller.fields.key_is}"
+    if not teller.secrets:
+        key = f"asks for a key ({teller.fields.key_is}), and the connection has none"
     sentences: dict[type[ProviderError], str] = {
         AuthenticationFailed: f"{where} {key} ({status})",
         ModelNotFound: f"{where} offers no model {model!r} ({status})",
@@ -239,12 +256,14 @@ def _read_error(value: object, depth: int) -> Said:
         return Said()
     error = cast("dict[str, Any]", value)
     inner = error.get("error")
-    if inner:
+    if inner and not error.get("error_description"):  # OAuth has its code there, and the sentence beside it
         said = _read_error(inner, depth + 1)
         return said if said.sentence else Said(_words(error.get("message")), said.codes, said.status)
-    codes = [str(error[key]) for key in ("code", "type", "status") if isinstance(error.get(key), str | int)]
+    codes = [str(error[key]) for key in ("code", "type", "status", "error") if isinstance(error.get(key), str | int)]
     numbers = (_number(error.get(key)) for key in ("status", "code", "status_code"))
-    sentence = next((text for key in ("message", "detail", "msg") if (text := _words(error.get(key)))), "")
+    sentence = next(
+        (text for key in ("message", "detail", "msg", "error_description") if (text := _words(error.get(key)))), ""
+    )
     number = next((n for n in numbers if n and 400 <= n < 600), None)
     wrapped = _read_words(sentence, depth)
     return Said(wrapped.sentence, " ".join([*codes, wrapped.codes]).strip(), number or wrapped.status)
@@ -285,6 +304,14 @@ def _number(value: object) -> int | None:
     if isinstance(value, int):
         return value
     return int(value) if isinstance(value, str) and re.fullmatch(r"[0-9]{3}", value) else None
+
+
+def _wait_in_words(said: Said) -> float | None:
+    """OpenAI and Azure say it in the sentence when the header is missing."""
+    found = _WAIT.search(said.sentence)
+    if found is None:
+        return None
+    return float(found[1]) / (1000 if found[2].startswith("m") else 1)
 
 
 def _seconds(value: str | None) -> float | None:

@@ -48,8 +48,8 @@ class Credentials(Protocol):
         """Asked before every request, so that a token can be fetched or renewed. Raises `ProviderError`."""
         ...
 
-    async def renew(self) -> bool:
-        """After a 401: whether there is something newer, so that the request is worth sending once more."""
+    async def renew(self, refused: Mapping[str, str]) -> bool:
+        """After a 401 on these headers: whether others may help, so that the request is sent once more."""
         ...
 
     def secrets(self) -> Sequence[str]:
@@ -87,8 +87,9 @@ class ApiKey:
                 raise AuthenticationFailed(f"the value for {name} has characters that none has: copy it again")
         return {**({self._header: self._prefix + self._key} if self._key else {}), **self._more}
 
-    async def renew(self) -> bool:
+    async def renew(self, refused: Mapping[str, str]) -> bool:
         """Never: a key that was refused stays refused."""
+        del refused
         return False
 
     def secrets(self) -> Sequence[str]:
@@ -242,7 +243,8 @@ class Service:
         content = None if json is None else _encoder.encode(json)
         renewed = False
         while True:
-            headers = {"accept": "text/event-stream, application/json", **await self._credentials.headers()}
+            ours = await self._credentials.headers()
+            headers = {"accept": "text/event-stream, application/json", **ours}
             if content is not None:
                 headers["content-type"] = "application/json"
             request = http.build_request(
@@ -259,7 +261,7 @@ class Service:
                 return response
             renewed = True
             try:
-                again = await self._credentials.renew()
+                again = await self._credentials.renew(ours)
             except BaseException:
                 await response.aclose()
                 raise
