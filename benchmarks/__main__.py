@@ -6,11 +6,18 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks import answers, audit, identity, reading, start
+from benchmarks import answers, audit, budgets, identity, reading, start
 from benchmarks.report import Report
 from tests.support.openai_stub import OpenAIStub  # noqa: F401 - fails here, and not midway, without the stub
 
-ALL = {"start": start.run, "answers": answers.run, "reading": reading.run, "identity": identity.run, "audit": audit.run}
+ALL = {
+    "start": start.run,
+    "answers": answers.run,
+    "reading": reading.run,
+    "identity": identity.run,
+    "audit": audit.run,
+    "budgets": budgets.run,
+}
 
 
 def main() -> int:

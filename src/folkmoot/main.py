@@ -47,6 +47,7 @@ from folkmoot.settings import Settings
 from folkmoot.spaces.routes import SpaceController
 from folkmoot.tenants.cors import Origins
 from folkmoot.tenants.routes import OrganisationController
+from folkmoot.usage.routes import BudgetController, OwnUsageController, UsageController
 
 DOMAINS = (
     AuthController,
@@ -73,6 +74,9 @@ DOMAINS = (
     RoleController,
     KeyController,
     OrganisationController,
+    BudgetController,
+    UsageController,
+    OwnUsageController,
     LoginMethodController,
     AuditController,
     PluginController,

@@ -32,9 +32,10 @@ from folkmoot.platform import tasks as _platform
 from folkmoot.plugins.manager import PluginManager
 from folkmoot.settings import Settings
 from folkmoot.tenants.service import TenantService
+from folkmoot.usage import tasks as _usage
 
 # Importing them is what registers their tasks and sweeps.
-TASK_MODULES = (_identity, _audit, _knowledge, _conversations, _platform)
+TASK_MODULES = (_identity, _audit, _usage, _knowledge, _conversations, _platform)
 log = get_logger(__name__)
 
 ALIVE_KEY = "folkmoot:worker:alive"

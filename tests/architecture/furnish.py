@@ -23,6 +23,10 @@ ADDED = (
     " VALUES (gen_random_uuid(), :tenant, CAST(:key_id AS uuid), '192.0.2.1')",
     "INSERT INTO platform_admins (id, tenant_id, user_id, granted_by)"
     " VALUES (uuidv7(), :tenant, CAST(:colleague AS uuid), 'a test')",
+    "INSERT INTO usage_reservations (id, tenant_id, begun_at, expires_at, amount, counters, purpose)"
+    " VALUES (uuidv7(), :tenant, now(), now() + interval '1 hour', 1, '{}', 'check')",
+    "INSERT INTO model_moves (id, tenant_id, from_id, to_id, moved)"
+    " VALUES (CAST(:move_id AS uuid), :tenant, CAST(:model_id AS uuid), CAST(:model_id AS uuid), '[]')",
     "INSERT INTO allowed_origins (id, tenant_id, origin) VALUES (gen_random_uuid(), :tenant, :origin)",
 )
 
@@ -34,12 +38,17 @@ async def furnish(tenancy, superuser):
     collection = await owner.collection(space)
     (document,) = await owner.knows(collection, ("secret.txt", f"Where is it? It is known that {SECRET}.".encode()))
     assistant = await owner.assistant(space, collection)
+    budget = (await owner.made("/budgets", kind="tenant", period="month", limit_micros=10**12))["id"]
     conversation = await owner.conversation(assistant)
     answer = await owner.ask(conversation, "Where is the spare key?")
     group = await make_group(tenancy.app, owner, colleague)
     role = (await owner.made("/roles", name="Readers of the log", permissions=["audit"]))["id"]
     assert (await owner.put(f"/groups/{group}/roles/{role}")).status_code < 300
     invited = await owner.made("/users", email=f"{uuid4().hex}@people.example")
+    class_id = (await owner.made("/data-classes", name="Confidential", level=2))["id"]
+    model = (await owner.get("/models")).json()["items"][0]["id"]
+    price = await owner.made(f"/models/{model}/prices", input=1)
+    move = str(uuid4())
     ids = {
         "space_id": space,
         "collection_id": collection,
@@ -47,7 +56,7 @@ async def furnish(tenancy, superuser):
         "assistant_id": assistant,
         "conversation_id": conversation,
         "message_id": answer["id"],
-        "model_id": (await owner.get("/models")).json()["items"][0]["id"],
+        "model_id": model,
         "user_id": str(owner.user.id),
         "session_id": (await owner.get("/me/sessions")).json()["items"][0]["id"],
         "group_id": group,
@@ -55,6 +64,12 @@ async def furnish(tenancy, superuser):
         "key_id": (await owner.made("/api-keys", name="A program"))["id"],
         "method_id": (await owner.made("/login-methods", kind="ldap", name="Directory", config=DIRECTORY))["id"],
         "account_id": str(uuid4()),
+        "class_id": class_id,
+        "data_class_id": class_id,
+        "connection_id": (await owner.get("/connections")).json()["items"][0]["id"],
+        "budget_id": budget,
+        "price_id": price["id"],
+        "move_id": move,
         "reason_id": (await owner.made("/audit/reasons", reason="To see what was done"))["id"],
         "tenant_id": str(owner.tenant_id),
     }

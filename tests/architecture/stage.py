@@ -137,6 +137,60 @@ class Stage:
     async def update_organisation(self):
         return {"json": {"settings": {"allowed_origins": [f"https://{uuid4().hex}.example"]}}}
 
+    # Models and what they may see
+
+    async def _connection(self) -> dict:
+        return await self.owner.made("/connections", kind="extractive", name=uuid4().hex)
+
+    async def _model(self) -> str:
+        made = await self._connection()
+        return (await self.owner.get(f"/connections/{made['id']}/models")).json()["items"][0]["id"]
+
+    async def create_connection(self):
+        return {"json": {"kind": "extractive", "name": uuid4().hex}}
+
+    async def update_connection(self):
+        return {"connection_id": (await self._connection())["id"], "json": {"country": "SE"}}
+
+    async def delete_connection(self):
+        return {"connection_id": (await self._connection())["id"]}
+
+    async def update_model(self):
+        return {"model_id": await self._model(), "json": {"country": "SE"}}
+
+    async def add_price(self):
+        return {"model_id": await self._model(), "json": {"input": 1}}
+
+    async def move_model(self):
+        return {"model_id": await self._model(), "json": {"to": await self._model()}}
+
+    async def undo_move(self):
+        given = await self.move_model()
+        return {"move_id": (await self.owner.made(f"/models/{given['model_id']}/moves", **given["json"]))["id"]}
+
+    async def create_data_class(self):
+        return {"json": {"name": uuid4().hex, "level": 77}}
+
+    async def update_data_class(self):
+        return {"class_id": await self._class(), "json": {"description": "Of persons"}}
+
+    async def delete_data_class(self):
+        return {"class_id": await self._class()}
+
+    async def _class(self) -> str:
+        self._levels = getattr(self, "_levels", 100) + 1
+        return (await self.owner.made("/data-classes", name=uuid4().hex, level=self._levels))["id"]
+
+    async def create_budget(self):
+        return {"json": {"kind": "user", "subject_id": await self._someone(), "period": "day", "limit_micros": 1}}
+
+    async def update_budget(self):
+        made = await self.owner.made("/budgets", **(await self.create_budget())["json"])
+        return {"budget_id": made["id"], "json": {"limit_micros": 2}}
+
+    async def delete_budget(self):
+        return {"budget_id": (await self.update_budget())["budget_id"]}
+
     async def update_tenant(self):
         return {"json": {"max_users": 100_000}}
 

@@ -31,6 +31,8 @@ CHANGES_NOTHING = {
     "look_at_link": "reads; the token stands in a body",
     "check_login_method": "tries a configuration and stores nothing",
     "check_stored_login_method": "tries a configuration and stores nothing",
+    "check_connection": "tries a configuration and stores nothing",
+    "check_model": "asks a model for a word; the ledger has what it cost",
     "start_linking": "sends a browser on its way; coming back is the event",
     "begin_second_factor": "counts for nothing before it is confirmed, which is the event",
     "refresh": "goes on with a session; one that begins, ends or is copied is an event",

@@ -38,7 +38,9 @@ async def test_no_function_view_or_trigger_works_with_the_rights_of_its_owner(su
         )
         found = {row.proname: row for row in functions}
         assert set(found) == {
+            "folkmoot_add_key",
             "folkmoot_is_platform",
+            "folkmoot_keys",
             "folkmoot_key_standing",
             "folkmoot_lookup",
             "folkmoot_person",

@@ -9,7 +9,8 @@ from folkmoot.migrate import METADATA
 from tests.architecture import tables
 from tests.architecture.furnish import furnish
 
-PERMANENT = ("events", "assistant_versions", "audit_seals", "audit_checkpoints", "audit_reasons")
+PERMANENT = ("events", "assistant_versions", "audit_seals", "audit_checkpoints", "audit_reasons",
+             "model_prices", "usage_entries")  # fmt: skip
 
 
 @pytest.fixture

@@ -246,7 +246,7 @@ async def test_somebody_proven_elsewhere_gets_a_session_with_what_its_provider_n
         session = await work.session.get_one(Session, signed.session_id)
     assert (session.method, session.login_method_id, session.external_session) == ("oidc", method, "sid-1")
     assert b"an ID token" not in session.logout_hint
-    assert SignIn(app).logout_hint(session) == "an ID token"
+    assert await SignIn(app).logout_hint(session) == "an ID token"
 
 
 async def test_nobody_is_let_in_from_elsewhere_who_is_shut_out_here(owner, app, tenancy):

@@ -14,13 +14,15 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from folkmoot.identity import tokens as module
 from folkmoot.identity.tokens import AccessClaims, RefreshClaims, Tokens
-from folkmoot.kit.crypto import Keyring
+from folkmoot.kit.envelope import Keyring
 from folkmoot.kit.errors import NotSignedIn
 from folkmoot.tenants.models import PLATFORM
 from tests.identity.browsing import at, bearer, login, me, noted
+from tests.support.keyrings import Changing
 
 DAY = 86_400
 CLAIMS = AccessClaims(uuid4(), uuid4(), uuid4())
+KEYS = Keyring(b"k" * 32)
 
 
 @pytest.fixture
@@ -194,7 +196,7 @@ async def test_each_refused_refresh_is_an_event_of_whoever_it_concerns(browser, 
 
 
 def test_each_bit_of_a_refresh_token_counts():
-    tokens = Tokens(Keyring([b"k" * 32]), 600)
+    tokens = Tokens(KEYS, 600)
     token = tokens.refresh(RefreshClaims(uuid4(), uuid4(), 3))
     raw = bytearray(base64.urlsafe_b64decode(token.removeprefix("fmr_")))
     for place in range(len(raw)):
@@ -206,12 +208,12 @@ def test_each_bit_of_a_refresh_token_counts():
 
 def test_keys_change_by_the_calendar_and_the_last_one_holds_until_its_tokens_expire():
     clock = Clock(1000 * DAY * 30 - 60)
-    tokens = Tokens(Keyring([b"k" * 32]), 600, 30, clock=clock)
+    tokens = Tokens(KEYS, 600, 30, clock=clock)
     old = tokens.access(CLAIMS)
     clock.now += 120
     new = tokens.access(CLAIMS)
     assert kid(old) != kid(new)
-    fresh = Tokens(Keyring([b"k" * 32]), 600, 30, clock=clock)
+    fresh = Tokens(KEYS, 600, 30, clock=clock)
     assert fresh.read_access(old) == fresh.read_access(new) == CLAIMS
     clock.now += 500
     with pytest.raises(NotSignedIn) as refused:
@@ -220,13 +222,13 @@ def test_keys_change_by_the_calendar_and_the_last_one_holds_until_its_tokens_exp
     assert fresh.read_access(new) == CLAIMS
     clock.now += 60 * DAY
     with pytest.raises(NotSignedIn) as refused:
-        Tokens(Keyring([b"k" * 32]), 600, 30, clock=clock).read_access(old)
+        Tokens(KEYS, 600, 30, clock=clock).read_access(old)
     assert refused.value.code == "token-invalid"
 
 
 def test_the_next_key_is_published_a_whole_period_before_it_signs():
     clock = Clock(500 * DAY * 7 + 3_600)
-    tokens = Tokens(Keyring([b"k" * 32]), 600, 7, clock=clock)
+    tokens = Tokens(KEYS, 600, 7, clock=clock)
     seen = {key["kid"] for key in tokens.published()}
     assert len(seen) == 2
     clock.now += 7 * DAY
@@ -236,7 +238,7 @@ def test_the_next_key_is_published_a_whole_period_before_it_signs():
 
 def test_the_last_key_stays_published_while_its_tokens_live():
     clock = Clock(500 * DAY * 7 - 10)
-    tokens = Tokens(Keyring([b"k" * 32]), 600, 7, clock=clock)
+    tokens = Tokens(KEYS, 600, 7, clock=clock)
     token = tokens.access(CLAIMS)
     clock.now += 300
     assert kid(token) in {key["kid"] for key in tokens.published()}
@@ -246,29 +248,42 @@ def test_the_last_key_stays_published_while_its_tokens_live():
 
 def test_a_host_whose_clock_is_a_little_ahead_is_believed():
     clock = Clock(500 * DAY * 7 - 2)
-    tokens = Tokens(Keyring([b"k" * 32]), 600, 7, clock=clock)
-    ahead = Tokens(Keyring([b"k" * 32]), 600, 7, clock=Clock(clock.now + 4))
+    tokens = Tokens(KEYS, 600, 7, clock=clock)
+    ahead = Tokens(KEYS, 600, 7, clock=Clock(clock.now + 4))
     assert tokens.read_access(ahead.access(CLAIMS)) == CLAIMS
 
 
-def test_a_new_master_key_signs_and_what_the_old_one_signed_is_good_until_it_goes():
-    clock = Clock(1e9)
-    old, new = b"o" * 32, b"n" * 32
-    before = Tokens(Keyring([old]), 600, clock=clock)
-    both = Tokens(Keyring([new, old]), 600, clock=clock)
-    after = Tokens(Keyring([new]), 600, clock=clock)
-    token, refresh = before.access(CLAIMS), before.refresh(RefreshClaims(uuid4(), uuid4(), 1))
-    assert both.read_access(token) == CLAIMS
-    assert both.read_refresh(refresh).generation == 1
-    assert after.read_access(both.access(CLAIMS)) == CLAIMS
-    for read, given in ((after.read_access, token), (after.read_refresh, refresh)):
+async def test_a_new_root_signs_and_what_the_old_one_signed_is_good_while_it_is_kept():
+    clock, store = Clock(1e9), Changing()
+    keyring = await store.keyring()
+    tokens = Tokens(keyring, 600, clock=clock)
+    session, claims = uuid4(), RefreshClaims(uuid4(), uuid4(), 1)
+    token, refresh, csrf = tokens.access(CLAIMS), tokens.refresh(claims), tokens.csrf(session)
+    assert tokens.read_access(token) == CLAIMS
+    period = int(clock.now // (30 * DAY))
+    await store.new_root(keyring, keep=["refresh-token", "csrf", module.signing_purpose(period)])
+    assert tokens.read_access(token) == CLAIMS
+    assert tokens.read_refresh(refresh) == claims
+    assert tokens.is_csrf(session, csrf)
+    assert kid(tokens.access(CLAIMS)) != kid(token)
+    assert tokens.refresh(claims) != refresh
+    assert tokens.csrf(session) != csrf
+    assert tokens.is_csrf(session, tokens.csrf(session))
+    assert not tokens.is_csrf(uuid4(), csrf)
+    assert {kid(token), kid(tokens.access(CLAIMS))} <= {key["kid"] for key in tokens.published()}
+    await store.new_root(keyring)
+    for kept in ("refresh-token", "csrf", module.signing_purpose(period)):
+        store.take(kept, 1)
+    await keyring.look()
+    assert not tokens.is_csrf(session, csrf)
+    for read, given in ((tokens.read_access, token), (tokens.read_refresh, refresh)):
         with pytest.raises(NotSignedIn):
             read(given)
 
 
 def test_a_token_that_was_checked_before_still_expires():
     clock = Clock(1e9)
-    tokens = Tokens(Keyring([b"k" * 32]), 600, clock=clock)
+    tokens = Tokens(KEYS, 600, clock=clock)
     token = tokens.access(CLAIMS)
     assert tokens.read_access(token) == tokens.read_access(token) == CLAIMS
     clock.now += 600
@@ -280,7 +295,7 @@ def test_a_token_that_was_checked_before_still_expires():
 
 def test_what_is_remembered_of_checked_tokens_has_a_bound(monkeypatch):
     monkeypatch.setattr(module, "CACHED", 20)
-    tokens = Tokens(Keyring([b"k" * 32]), 600)
+    tokens = Tokens(KEYS, 600)
     for _ in range(100):
         claims = AccessClaims(uuid4(), uuid4(), uuid4())
         assert tokens.read_access(tokens.access(claims)) == claims

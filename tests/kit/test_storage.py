@@ -15,9 +15,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from moto.server import ThreadedMotoServer
 
-from folkmoot.kit.crypto import HEADER_BYTES, SEGMENT_BYTES, Keyring, Tampered, sealed_offset
+from folkmoot.kit.crypto import HEADER_BYTES, SEGMENT_BYTES, Tampered, sealed_offset
+from folkmoot.kit.envelope import Keyring
 from folkmoot.kit.storage import Storage, Stored
 from folkmoot.kit.storage_errors import BadStorageUrl, InvalidKey, Missing, StorageFailed, TooBig
+from tests.support.keyrings import Changing
 
 KEYS = Keyring(b"k" * 32)
 MIB = 1024 * 1024
@@ -35,9 +37,9 @@ def bucket():
     server.stop()
 
 
-def at_bucket(address, prefix="", bucket="files"):
+def at_bucket(address, prefix="", bucket="files", keyring=KEYS):
     options = {"access_key_id": "id", "secret_access_key": "secret", "region": "us-east-1"}
-    return Storage.from_url(f"s3://{bucket}/{prefix}", KEYS, endpoint=address, **options)
+    return Storage.from_url(f"s3://{bucket}/{prefix}", keyring, endpoint=address, **options)
 
 
 @pytest.fixture(params=["folder", "bucket"])
@@ -172,7 +174,7 @@ async def test_a_process_killed_while_it_writes_leaves_nothing_to_read_and_a_swe
     script = f"""
         import asyncio
         from uuid import UUID
-        from folkmoot.kit.crypto import Keyring
+        from folkmoot.kit.envelope import Keyring
         from folkmoot.kit.storage import Storage
         async def endless():
             while True:
@@ -353,3 +355,69 @@ async def test_a_bucket_is_reached_with_what_the_environment_says(bucket, tenant
 def test_a_url_of_no_store_is_refused(url):
     with pytest.raises(BadStorageUrl):
         Storage.from_url(url, KEYS)
+
+
+@pytest.fixture(params=["folder", "bucket"])
+async def changing(request, tmp_path):
+    """A store whose tenants' keys the test changes: (storage, keys)."""
+    keys = Changing()
+    keyring = await keys.keyring()
+    if request.param == "folder":
+        return Storage.from_url((tmp_path / "files").as_uri(), keyring), keys
+    return at_bucket(request.getfixturevalue("bucket")[0], f"changing/{uuid4()}", keyring=keyring), keys
+
+
+async def turned(keys: Changing, tenant: UUID) -> None:
+    """The tenant gets a second version of its key, and the process hears of it."""
+    keys.give("seal", 2, b"2" * 32, tenant_id=tenant)
+    keys.give("audit-seal", len(keys.found), b"x" * 32)
+
+
+async def test_a_file_sealed_anew_is_the_same_file_without_the_old_key(changing, tenant):
+    storage, keys = changing
+    plain = os.urandom(7 * MIB + 5)
+    await storage.write(tenant, "a", pieces(plain))
+    await storage.write(tenant, "empty", pieces(b""))
+    assert not await storage.reseal(tenant, "a"), "it is sealed with the newest key"
+    await turned(keys, tenant)
+    await storage._keyring.look()
+    assert await storage.reseal(tenant, "a")
+    assert await storage.reseal(tenant, "empty")
+    assert not await storage.reseal(tenant, "a")
+    keys.take("seal", 1, tenant)
+    await turned(keys, tenant)
+    await storage._keyring.look()
+    assert await storage.read_bytes(tenant, "a") == plain
+    assert await storage.read_bytes(tenant, "empty") == b""
+    assert sorted([key async for key in storage.keys(tenant)]) == ["a", "empty"]
+    with pytest.raises(Missing):
+        await storage.reseal(tenant, "b")
+
+
+async def test_who_reads_a_file_while_it_is_sealed_anew_reads_on(changing, tenant):
+    storage, keys = changing
+    plain = os.urandom(9 * MIB)
+    await storage.write(tenant, "a", pieces(plain))
+    reading = storage.read(tenant, "a")
+    read = [await anext(reading)]
+    await turned(keys, tenant)
+    await storage._keyring.look()
+    assert await storage.reseal(tenant, "a")
+    read += [piece async for piece in reading]
+    assert b"".join(read) == plain
+
+
+async def test_a_file_sealed_with_a_version_that_this_process_does_not_know_yet_is_read(changing, tenant):
+    storage, keys = changing
+    await storage.write(tenant, "b", pieces(b"before"))
+    await turned(keys, tenant)
+    elsewhere = Storage(storage._store, await keys.keyring(), root=storage._root)
+    await elsewhere.write(tenant, "a", pieces(b"by another process"))
+    assert await storage.read_bytes(tenant, "a") == b"by another process"
+
+
+async def test_a_file_that_was_tampered_with_is_not_sealed_anew(folder, tenant, tmp_path):
+    await folder.write(tenant, "a", pieces(b"hello"))
+    on_disk(tmp_path, tenant).write_bytes(on_disk(tmp_path, tenant).read_bytes()[:70])
+    with pytest.raises(Tampered, match="'a'"):
+        await folder.reseal(tenant, "a")

@@ -45,6 +45,7 @@ from tests.support.openai_stub import Recorded, embed
 
 WORDS = ("Så ", "här ", "går ", "det ", "till, ", "漢字 ", "och ", "🙂.")
 PIECE = 64 * 1024
+CHUNKED = "Transfer-Encoding: chunked"
 MEGABYTE = 1024 * 1024
 _DIRECTIVE = re.compile(r"\[\[([^\[\]]+)\]\]")
 _GZIP_HEAD = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
@@ -178,6 +179,8 @@ class _Answer:
         self.path = "/" + request.path.partition("?")[0].partition("/v1/")[2]
         self.body: dict[str, Any] = request.body if isinstance(request.body, dict) else {}
         self.dialect: Dialect = ANTHROPIC if self.path == "/messages" else OPENAI
+        streams = bool(self.body.get("stream"))
+        self.kind, self.opening = ("text/event-stream", b'data: {"x":"') if streams else ("application/json", b'{"x":"')
 
     async def send(self) -> None:
         if "wait" in self.told:
@@ -236,8 +239,7 @@ class _Answer:
         return json.dumps({"object": "list", "model": "hostile-embed", "data": data, **usage}).encode()
 
     async def _whole(self) -> None:
-        said = self.dialect.whole(self.upstream.model, "".join(self.upstream.words), self._usages())
-        await self.json(said)
+        await self.json(self.dialect.whole(self.upstream.model, "".join(self.upstream.words), self._usages()))
 
     def _usages(self) -> list[Any]:
         """What the answer says of its tokens, each time that it says so."""
@@ -251,14 +253,12 @@ class _Answer:
         return [usage]
 
     async def _stream(self) -> None:
-        await self.head(200, "text/event-stream", "Transfer-Encoding: chunked")
+        await self.head(200, "text/event-stream", CHUNKED)
         async with contextlib.aclosing(self._frames()) as frames:
             async for frame in frames:
-                if "split-utf8" in self.told:
-                    for byte in (frame[place : place + 1] for place in range(len(frame))):
-                        await self.chunk(byte)
-                else:
-                    await self.chunk(frame)
+                size = 1 if "split-utf8" in self.told else len(frame)
+                for start in range(0, len(frame), size):
+                    await self.chunk(frame[start : start + size])
         await self.raw(b"0\r\n\r\n")
 
     async def _frames(self) -> AsyncIterator[bytes]:
@@ -309,7 +309,7 @@ class _Answer:
             await self.raw(b"this is not a length\r\n")
             raise Cut
 
-    # what comes in place of an answer: True if that was all
+    # What comes in place of an answer: True if that was all.
 
     async def refuse(self) -> bool:
         status, more = int(self.told["status"]), list[str]()
@@ -330,8 +330,7 @@ class _Answer:
         return True
 
     async def nothing(self) -> bool:
-        kind = "text/event-stream" if self.body.get("stream") else "application/json"
-        await self.head(200, kind, "Content-Length: 0")
+        await self.head(200, self.kind, "Content-Length: 0")
         return True
 
     async def cut_before(self) -> bool:
@@ -341,7 +340,7 @@ class _Answer:
 
     async def failure_in_200(self) -> bool:
         if self.body.get("stream"):
-            await self.head(200, "text/event-stream", "Transfer-Encoding: chunked")
+            await self.head(200, "text/event-stream", CHUNKED)
             await self.chunk(self.dialect.failure("an error inside"))
             await self.raw(b"0\r\n\r\n")
         else:
@@ -350,25 +349,20 @@ class _Answer:
 
     async def long_line(self) -> bool:
         """Bounded memory here, whatever the length."""
-        size = int(self.told["long-line"])
-        await self.head(200, "text/event-stream" if self.body.get("stream") else "application/json",
-                        "Transfer-Encoding: chunked")  # fmt: skip
-        await self.chunk(b'data: {"x":"' if self.body.get("stream") else b'{"x":"')
-        piece = b"x" * PIECE
-        for start in range(0, size, PIECE):
-            await self.chunk(piece[: size - start])
+        await self.head(200, self.kind, CHUNKED)
+        await self.chunk(self.opening)
+        for _ in range(0, int(self.told["long-line"]), PIECE):
+            await self.chunk(b"x" * PIECE)
         await self.raw(b"0\r\n\r\n")
         return True
 
     async def bomb(self) -> bool:
         """One packed megabyte again and again: each ends with a full flush, so that it stands by itself."""
-        await self.head(200, "text/event-stream" if self.body.get("stream") else "application/json",
-                        "Content-Encoding: gzip", "Transfer-Encoding: chunked")  # fmt: skip
+        await self.head(200, self.kind, CHUNKED, "Content-Encoding: gzip")
         packer = zlib.compressobj(9, zlib.DEFLATED, -15)
-        start = packer.compress(b'data: {"x":"' if self.body.get("stream") else b'{"x":"')
-        await self.chunk(_GZIP_HEAD + start + packer.flush(zlib.Z_FULL_FLUSH))
+        await self.chunk(_GZIP_HEAD + packer.compress(self.opening) + packer.flush(zlib.Z_FULL_FLUSH))
         packed = packer.compress(b"x" * MEGABYTE) + packer.flush(zlib.Z_FULL_FLUSH)
-        for _ in range(max(1, int(self.told["gzip-bomb"]) // MEGABYTE)):
+        for _ in range(0, int(self.told["gzip-bomb"]), MEGABYTE):
             await self.chunk(packed)
         await self.raw(b"0\r\n\r\n")
         return True

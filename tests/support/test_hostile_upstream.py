@@ -67,7 +67,8 @@ async def test_it_answers_as_it_should(upstream, http, dialect):
     whole = (await http.post(address(upstream.url, dialect), json=body(stream=False))).json()
     text = whole["choices"][0]["message"]["content"] if dialect == "openai" else whole["content"][0]["text"]
     assert text == TEXT
-    assert [len(upstream.requests), upstream.connections, upstream.open] == [2, 1, 0]
+    await upstream.until(lambda upstream: not upstream.open)
+    assert [len(upstream.requests), upstream.connections] == [2, 1]
     assert (await http.get(f"{upstream.url}/models")).json()["data"][0]["id"] == "hostile-chat"
     vectors = (await http.post(f"{upstream.url}/embeddings", json={"input": ["a", "b"]})).json()["data"]
     assert len(vectors) == 2
@@ -94,9 +95,7 @@ async def test_it_breaks_the_framing(upstream, http, dialect, failure):
 async def test_it_splits_characters_and_breaks_off_within_one(upstream, http, dialect):
     async with http.stream("POST", address(upstream.at("split-utf8"), dialect), json=body()) as response:
         pieces = [piece async for piece in response.aiter_raw()]
-    with pytest.raises(UnicodeDecodeError):
-        for piece in pieces:
-            piece.decode()
+    assert "漢".encode()[:1] in pieces
     assert "漢字" in b"".join(pieces).decode()
     broken = await http.post(address(upstream.at("cut-utf8"), dialect), json=body())
     with pytest.raises(UnicodeDecodeError):

@@ -32,7 +32,13 @@ class Clock:
 
 def spent(cost: int = 0, **fields) -> Spent:
     """One call; its model has the same id each time."""
-    given = {"model_id": UUID(int=1), "model": "stub-chat", "provider": "stub", "connection_id": UUID(int=2), "cost": cost}
+    given = {
+        "model_id": UUID(int=1),
+        "model": "stub-chat",
+        "provider": "stub",
+        "connection_id": UUID(int=2),
+        "cost": cost,
+    }
     return Spent(**(given | fields))
 
 
@@ -61,9 +67,7 @@ class Books:
     async def budget(self, amount: int, kind: str = "tenant", subject_id=None, period: str = "month") -> UUID:
         subject_id = UUID(str(subject_id)) if subject_id else None
         async with self.app.begin(Principal.system(self.tenant_id)) as work:
-            row = Budget(
-                tenant_id=self.tenant_id, kind=kind, subject_id=subject_id, period=period, amount=amount
-            )
+            row = Budget(tenant_id=self.tenant_id, kind=kind, subject_id=subject_id, period=period, amount=amount)
             work.session.add(row)
         self.forget()
         return row.id

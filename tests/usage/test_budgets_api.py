@@ -170,7 +170,8 @@ async def test_the_list_is_paged_newest_first(owner):
 
 async def test_everybody_sees_what_binds_them_and_what_is_left(owner, tenancy, mine):
     colleague = await tenancy.colleague(owner)
-    shared, hidden = await owner.space("Shared"), await owner.space("Hidden")
+    shared = await owner.space("Shared")
+    await owner.space("Hidden")
     await owner.put(f"/spaces/{shared}/members/{colleague.user.id}", json={"role": "viewer"})
     key = await colleague.made("/api-keys", name="A program")
     for fields in (
@@ -195,9 +196,7 @@ async def test_the_feed_tells_administrators_and_the_person(owner, tenancy, mine
 
     def principal(client, **fields) -> Principal:
         admin = frozenset({Permission.ADMIN}) if client is owner else frozenset()
-        return Principal(
-            tenant_id=owner.tenant_id, user_id=client.user.id, kind="user", permissions=admin, **fields
-        )
+        return Principal(tenant_id=owner.tenant_id, user_id=client.user.id, kind="user", permissions=admin, **fields)
 
     narrow = principal(owner, key_id=uuid4(), scopes=frozenset({Scope.READ}))
     listeners = {"admin": principal(owner), "person": principal(colleague), "other": principal(other), "key": narrow}

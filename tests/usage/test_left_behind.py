@@ -13,7 +13,12 @@ from folkmoot.kit.errors import NotAvailable
 from folkmoot.usage import gather, ledger, settle
 from folkmoot.usage.gather import Gathering, Remembered
 from folkmoot.usage.settle import settle_expired
+from tests.keys.conftest import until
 from tests.usage.conftest import spent
+
+
+async def has(said: list, item) -> bool:
+    return item in said
 
 
 async def expire(books) -> int:
@@ -66,9 +71,7 @@ async def test_a_long_call_is_not_taken_for_dead_while_its_process_lives(books, 
     reservation = await books.ledger.reserve(books.account(), 30)
     await books.change("UPDATE usage_reservations SET expires_at = now() + interval '30 s' WHERE tenant_id = :t")
     later = "SELECT id FROM usage_reservations WHERE tenant_id = :t AND expires_at > now() + interval '60 s'"
-    async with asyncio.timeout(10):
-        while not await books.rows(later):
-            await asyncio.sleep(0.01)
+    await until(lambda: books.rows(later))
     await books.ledger.settle(reservation, spent(3))
     assert await books.used() == (3, 0)
 
@@ -87,9 +90,7 @@ async def test_a_reservation_that_somebody_forgot_to_settle_is_left_to_the_sweep
     held = await books.ledger.reserve(books.account(), 1)
     forgotten = (await books.ledger.reserve(books.account(), 1)).id
     gc.collect()
-    async with asyncio.timeout(10):
-        while held.id not in said:
-            await asyncio.sleep(0.01)
+    await until(lambda: has(said, held.id))
     assert forgotten not in said
     await books.ledger.settle(held)
 

@@ -35,7 +35,9 @@ def test_without_a_price_of_its_own_the_cache_costs_as_any_input():
 
 def test_a_part_of_a_millionth_is_a_whole_one_and_nothing_is_nothing():
     assert cost(Price(input=1), input_tokens=1, output_tokens=0) == 1
-    assert cost(Price(input=1, output=1), input_tokens=500_000, output_tokens=500_000) == 1, "rounded up once, not twice"
+    assert cost(Price(input=1, output=1), input_tokens=500_000, output_tokens=500_000) == 1, (
+        "rounded up once, not twice"
+    )
     assert cost(Price(), input_tokens=10**9, output_tokens=10**9, audio_seconds=3600) == 0
 
 
@@ -83,7 +85,9 @@ def test_another_currency_rounds_up_and_keeps_what_nobody_said():
     euros = convert(dollars, 0.92)
     assert euros == Price(input=2_300_000, output=3, request=10, as_of="2026-11-01")
     assert convert(dollars, 1.0) is dollars
-    assert convert(Price(input=10, cached_input=0, cache_write=1), 10.5) == Price(input=105, cached_input=0, cache_write=11)
+    assert convert(Price(input=10, cached_input=0, cache_write=1), 10.5) == Price(
+        input=105, cached_input=0, cache_write=11
+    )
 
 
 def test_the_ceiling_is_no_bargain():

@@ -116,7 +116,12 @@ async def test_it_adds_up_by_words_and_by_time(owner, mine):
     assert costs(await usage(owner, by="provider", **wide)) == {"stub": 4_021, "openai": 300}
     assert costs(await usage(owner, by="model", **wide)) == {str(UUID(int=1)): 4_021, str(other["model_id"]): 300}
     days = await usage(owner, by="day", **wide)
-    assert list(costs(days).items()) == [("2026-11-20", 1), ("2026-11-21", 20), ("2026-11-22", 300), ("2026-12-01", 4_000)]
+    assert list(costs(days).items()) == [
+        ("2026-11-20", 1),
+        ("2026-11-21", 20),
+        ("2026-11-22", 300),
+        ("2026-12-01", 4_000),
+    ]
     assert list(costs(await usage(owner, by="month", **wide)).items()) == [("2026-11", 321), ("2026-12", 4_000)]
     assert costs(await usage(owner, by="day", until="2026-11-22T00:00:00Z")) == {"2026-11-20": 1, "2026-11-21": 20}
     for narrowed, cost in (
@@ -147,7 +152,9 @@ async def test_pages_show_each_once_and_the_totals_of_all(owner, mine, by):
         assert [cost for _, cost in found] == [2, 2, 1, 1, 0, 0, 0]
 
 
-@pytest.mark.parametrize("cursor", ["x", "bm8", "WzEsMV0", "WzFlOTksIngiXQ", "W10", "WzEwMDAwMDAwMDAwMDAwMDAwMDAwMCwgIngiXQ"])
+@pytest.mark.parametrize(
+    "cursor", ["x", "bm8", "WzEsMV0", "WzFlOTksIngiXQ", "W10", "WzEwMDAwMDAwMDAwMDAwMDAwMDAwMCwgIngiXQ"]
+)
 async def test_a_cursor_that_is_not_ours_is_refused(owner, cursor):
     refused = await owner.get("/usage", params={"cursor": cursor})
     assert (refused.status_code, refused.json()["code"]) == (400, "invalid-cursor")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 from collections.abc import AsyncGenerator, AsyncIterator
 
@@ -16,6 +17,8 @@ ATTEMPTS = 3
 """Of the last model of a route; those before it are tried twice, since somebody else can answer."""
 FIRST_EVENT_SECONDS = 120.0
 IDLE_SECONDS = 60.0
+PAUSE_SECONDS = 0.6
+"""About how long before the second attempt; twice as long before the third."""
 LOOK_SECONDS = 1.0
 MOST_PATIENCE = 30.0
 """A provider that asks for more is left alone."""
@@ -35,10 +38,10 @@ class Attempts:
         most = ATTEMPTS if self._last else ATTEMPTS - 1
         if not error.retryable or self._made >= most:
             return False
-        wanted = error.retry_after if isinstance(error, RateLimited) and error.retry_after is not None else 0.0
-        if wanted > (MOST_PATIENCE if self._last else SHORT_PATIENCE):
+        wanted = (error.retry_after or 0.0) if isinstance(error, RateLimited) else 0.0
+        if math.isnan(wanted) or wanted > (MOST_PATIENCE if self._last else SHORT_PATIENCE):
             return False
-        pause = max(wanted, 0.3 * 2**self._made * random.uniform(0.5, 1.5))
+        pause = max(wanted, PAUSE_SECONDS * 2 ** (self._made - 1) * random.uniform(0.5, 1.5))
         log.warning("provider.retry", model=self._model, attempt=self._made, error=error.code, seconds=round(pause, 2))
         self._made += 1
         await asyncio.sleep(pause)

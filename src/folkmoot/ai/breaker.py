@@ -179,6 +179,7 @@ class _Known:
     until: float
     """Of the process's monotonic clock."""
     failures: int
+    error: str
     granted: bool
     probed_until: float
     asked: float
@@ -219,6 +220,13 @@ class Breaker:
                 if known.granted:
                     self._probing[connection_id] = known.asked + self._rules.probe
                 return known.granted or known.state == "closed"
+
+    def why_not(self, connection_id: UUID) -> tuple[float, str]:
+        """For how many seconds a connection that `allow` refused is left alone, and after which error's code."""
+        known = self._known.get(connection_id)
+        if known is None:
+            return 0.0, ""
+        return max(0.0, max(known.until, known.probed_until) - time.monotonic()), known.error
 
     async def failed(self, connection_id: UUID, error: BaseException) -> None:
         """A call ended with this error. What the provider refuses for good reasons shows that it works."""
@@ -304,25 +312,26 @@ class Breaker:
         """What Redis knows of the connection after it was told this."""
         asked = time.monotonic()
         if asked < self._deaf_until:
-            return _Known("closed", 0.0, 0, True, 0.0, asked)
+            return _Known("closed", 0.0, 0, "", True, 0.0, asked)
         try:
             async with asyncio.timeout(REDIS_SECONDS):
                 answer = await self._script(keys=_keys(connection_id), args=self._arguments(what, *more))
         except (RedisError, OSError, TimeoutError) as error:
             log.warning("breaker.not_asked", error=str(error) or type(error).__name__)
             self._deaf_until = time.monotonic() + DEAF_SECONDS
-            return _Known("closed", 0.0, 0, True, 0.0, asked)
+            return _Known("closed", 0.0, 0, "", True, 0.0, asked)
         now = time.monotonic()
         known = _Known(
             state=answer[0].decode(),
             until=now + float(answer[1]),
             failures=int(answer[2]),
+            error=answer[7].decode(),
             granted=bool(answer[3]),
             probed_until=now + float(answer[4]),
             asked=asked,
         )
         if answer[8]:
-            told = {"connection": str(connection_id), "state": known.state, "error": answer[7].decode()}
+            told = {"connection": str(connection_id), "state": known.state, "error": known.error}
             log.warning("breaker.changed", **told, seconds=round(max(0.0, float(answer[1])), 1))
         before = self._known.get(connection_id)
         if before is None or before.asked <= asked:

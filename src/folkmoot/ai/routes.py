@@ -33,6 +33,7 @@ from folkmoot.ai.schemas import (
     ProviderOut,
 )
 from folkmoot.ai.service import ModelService
+from folkmoot.classification.service import DataClassService
 from folkmoot.kit.access import Access, Permission
 from folkmoot.kit.app import App
 from folkmoot.kit.http import IfMatch, Page, needs, principal_of, tagged
@@ -265,8 +266,7 @@ class EgressController(Controller):
     ) -> EgressOut:
         """A dry run: nothing is sent. With `data_class_id`, as if the space had that class."""
         space, _ = await SpaceService(work).get(space_id, Access.READ)
-        snapshot = await app.part(Catalogue).now(work)
-        return egress(snapshot, snapshot.text_of([data_class_id or space.data_class_id]))
+        return await _egress(app, work, data_class_id or space.data_class_id)
 
     @get(
         "/egress",
@@ -278,8 +278,7 @@ class EgressController(Controller):
         self, app: NamedDependency[App], work: NamedDependency[Work], data_class_id: AsIf = None
     ) -> EgressOut:
         """A dry run: nothing is sent. Without `data_class_id`, text of spaces that have no class of their own."""
-        snapshot = await app.part(Catalogue).now(work)
-        return egress(snapshot, snapshot.text_of([data_class_id]))
+        return await _egress(app, work, data_class_id)
 
 
 KINDS = ("chat", "embedding", "rerank", "transcription")
@@ -292,6 +291,13 @@ async def _shown(app: App, work: Work, model_id: UUID) -> Response[ModelDetailOu
     assert choice is not None
     first = next(iter(snapshot.usable(model.kind)), None)
     return tagged(ModelDetailOut.of(choice, default=first is choice), model.revision)
+
+
+async def _egress(app: App, work: Work, class_id: UUID | None) -> EgressOut:
+    if class_id is not None:
+        await DataClassService(work).get(class_id)
+    snapshot = await app.part(Catalogue).now(work)
+    return egress(snapshot, snapshot.text_of([class_id]))
 
 
 def _forget(app: App, work: Work) -> None:

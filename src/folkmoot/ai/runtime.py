@@ -8,9 +8,11 @@ ends, so nobody who calls a model can forget to.
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import aclosing
+from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 import msgspec
@@ -22,6 +24,8 @@ from folkmoot_sdk import (
     ChatRequest,
     ContextTooLong,
     Embedder,
+    Embeddings,
+    EmbedRequest,
     Finish,
     InvalidRequest,
     ModelInfo,
@@ -29,6 +33,7 @@ from folkmoot_sdk import (
     ProviderError,
     QuotaExhausted,
     Ranked,
+    RateLimited,
     Reranker,
     RerankRequest,
     Transcriber,
@@ -37,13 +42,13 @@ from folkmoot_sdk import (
     Unavailable,
 )
 
-from folkmoot.ai.attempts import FIRST_EVENT_SECONDS, Attempts, timed
+from folkmoot.ai.attempts import FIRST_EVENT_SECONDS, MOST_PATIENCE, Attempts, timed
 from folkmoot.ai.batch import Batcher
 from folkmoot.ai.breaker import Breaker
 from folkmoot.ai.meter import Meter, expected, tokens_of
 from folkmoot.ai.open import OpenConnections, OpenModel
 from folkmoot.ai.route import Choice, Route
-from folkmoot.ai.slots import Slots
+from folkmoot.ai.slots import Busy, Slots
 from folkmoot.kit.log import get_logger
 from folkmoot.usage.ledger import Account, Ledger
 
@@ -52,6 +57,8 @@ T = TypeVar("T")
 
 SLOT_SECONDS = 20.0
 """How long a call waits for its turn at a connection with a limit of calls at the same time."""
+SHORT_SLOT_SECONDS = 2.0
+"""The same, where another model can answer."""
 ELSEWHERE = (AuthenticationFailed, QuotaExhausted, ModelNotFound)
 """Asking the same provider again cannot help, asking another may."""
 
@@ -127,7 +134,7 @@ class Runtime:
     async def _chat_one(
         self, choice: Choice, account: Account, build: Build, *, last: bool
     ) -> AsyncGenerator[ChatEvent | Answering]:
-        model = await self._ready(choice)
+        model = await self._ready(choice, last=last)
         if not isinstance(model.connection, ChatModel):
             raise InvalidRequest(f"{model.name} cannot chat: choose another model")
         request = build(model.info)
@@ -136,7 +143,7 @@ class Runtime:
             begun = False
             meter = Meter(choice, request)
             try:
-                async with self._slots.taken(choice.connection.id, choice.connection.max_concurrent, SLOT_SECONDS):
+                async with self._slot(choice, last=last):
                     reserved = await self._ledger.reserve(account, expected(choice, request))
                     try:
                         async with aclosing(timed(model.connection.chat(request), model.name)) as events:
@@ -158,8 +165,11 @@ class Runtime:
                         await _shielded(self._ledger.settle(reserved, meter.spent()))
             except ProviderError as error:
                 await self._breaker.failed(choice.connection.id, error)
-                if begun or not await attempts.again(error):
+                if begun or not await self._again(choice, attempts, error):
                     raise
+            except BaseException:
+                await self._breaker.let_go(choice.connection.id)
+                raise
 
     async def embed(
         self,
@@ -175,7 +185,7 @@ class Runtime:
         Raises `ProviderError` if the model cannot be reached at all; a text that it refuses fails alone.
         """
         choice = route.first
-        model = await self._ready(choice)
+        model = await self._ready(choice, last=True)
         if not isinstance(model.connection, Embedder):
             raise InvalidRequest(f"{model.name} cannot embed: choose another model")
         meter = Meter(choice, texts=texts)
@@ -184,7 +194,7 @@ class Runtime:
             outcome = await self._batcher.embed(
                 f"{choice.connection.id}:{choice.connection.revision}",
                 model.name,
-                model.connection,
+                _InTurn(model.connection, partial(self._slot, choice, last=True)),
                 texts,
                 max_batch=model.info.max_batch or 64,
                 max_tokens=model.info.max_batch_tokens,
@@ -197,6 +207,9 @@ class Runtime:
         except ProviderError as error:
             meter.failed(error)
             await self._breaker.failed(choice.connection.id, error)
+            raise
+        except BaseException:
+            await self._breaker.let_go(choice.connection.id)
             raise
         finally:
             await _shielded(self._ledger.settle(reserved, meter.spent()))
@@ -260,12 +273,12 @@ class Runtime:
         *,
         last: bool,
     ) -> T:
-        model = await self._ready(choice)
+        model = await self._ready(choice, last=last)
         attempts = Attempts(model.name, last=last)
         while True:
             meter = Meter(choice, texts=texts)
             try:
-                async with self._slots.taken(choice.connection.id, choice.connection.max_concurrent, SLOT_SECONDS):
+                async with self._slot(choice, last=last):
                     reserved = await self._ledger.reserve(account, expected(choice, texts=texts))
                     try:
                         async with asyncio.timeout(FIRST_EVENT_SECONDS):
@@ -281,20 +294,62 @@ class Runtime:
                         await _shielded(self._ledger.settle(reserved, meter.spent()))
             except ProviderError as error:
                 await self._breaker.failed(choice.connection.id, error)
-                if not await attempts.again(error):
+                if not await self._again(choice, attempts, error):
                     raise
+            except BaseException:
+                await self._breaker.let_go(choice.connection.id)
+                raise
             else:
                 await self._breaker.succeeded(choice.connection.id)
                 return answer
 
-    async def _ready(self, choice: Choice) -> OpenModel:
-        """Raises `Unavailable` at once while the connection is left alone after failures."""
-        if not await self._breaker.allow(choice.connection.id):
-            raise Unavailable(
-                f"{choice.connection.name} has failed several times in a row and is left alone for a moment: "
-                "try again soon, or choose another model"
-            )
-        return await self.connections.open(choice)
+    async def _ready(self, choice: Choice, *, last: bool) -> OpenModel:
+        """Raises `Unavailable` while the connection is left alone after failures.
+
+        A provider that only asked for a little patience gets it, where no other model can answer.
+        """
+        connection = choice.connection
+        while not await self._breaker.allow(connection.id):
+            seconds, code = self._breaker.why_not(connection.id)
+            if not last or code != RateLimited.code or not 0 < seconds <= MOST_PATIENCE:
+                raise Unavailable(
+                    f"{connection.name} is left alone for a moment after its last failures ({code}): "
+                    "try again soon, or choose another model"
+                )
+            await asyncio.sleep(seconds * random.uniform(1.0, 1.2))
+        try:
+            return await self.connections.open(choice)
+        except BaseException:
+            await self._breaker.let_go(connection.id)
+            raise
+
+    async def _again(self, choice: Choice, attempts: Attempts, error: ProviderError) -> bool:
+        """Wait, if asking the same model again may help; False if not."""
+        if isinstance(error, Busy):
+            return False
+        # Who asks for patience is asked again after it; who is down is left alone by this call too.
+        if not isinstance(error, RateLimited) and not await self._breaker.allow(choice.connection.id):
+            return False
+        if await attempts.again(error):
+            return True
+        await self._breaker.let_go(choice.connection.id)
+        return False
+
+    def _slot(self, choice: Choice, *, last: bool) -> AbstractAsyncContextManager[None]:
+        wait = SLOT_SECONDS if last else SHORT_SLOT_SECONDS
+        return self._slots.taken(choice.connection.id, choice.connection.max_concurrent, wait)
+
+
+@dataclass(frozen=True)
+class _InTurn:
+    """An embedder each of whose batches waits for its turn at the connection."""
+
+    embedder: Embedder
+    slot: Callable[[], AbstractAsyncContextManager[None]]
+
+    async def embed(self, request: EmbedRequest) -> Embeddings:
+        async with self.slot():
+            return await self.embedder.embed(request)
 
 
 def _in_order(route: Route) -> list[tuple[Choice, bool]]:

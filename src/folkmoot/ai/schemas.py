@@ -13,6 +13,7 @@ from folkmoot.ai.models import Connection, ModelPrice
 from folkmoot.ai.route import Choice
 from folkmoot.kit.structs import Input, Name, Struct
 
+Moment = Annotated[datetime, Meta(tz=True, examples=["2036-11-22T09:30:00Z"])]
 Country = Annotated[str, Meta(pattern="^[A-Z]{2}$", description="ISO 3166-1 alpha-2.", examples=["SE"])]
 Kind = Annotated[str, Meta(min_length=1, max_length=100, examples=["openai"])]
 Config = Annotated[
@@ -96,7 +97,7 @@ class PriceOut(Struct, frozen=True, kw_only=True):
 
 
 class PriceCreate(Input, frozen=True, kw_only=True):
-    valid_from: datetime | None = None
+    valid_from: Moment | None = None
     """Null: from now on. Not in the past: what was spent stays as it was counted."""
     input: Micros
     output: Micros = 0

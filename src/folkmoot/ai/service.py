@@ -101,8 +101,6 @@ class ModelService:
         """A price that holds from `valid_from` on, whatever the provider's list says. Raises `ValidationFailed`."""
         model, now = await self.get(model_id), datetime.now(UTC)
         valid_from = data.valid_from or now
-        if valid_from.tzinfo is None:
-            raise ValidationFailed("`valid_from` has no time zone: write it as 2027-01-01T00:00:00Z")
         if valid_from < now - BACK_DATED:
             raise ValidationFailed(
                 "`valid_from` is in the past, and what was spent stays as it was counted: leave it out for now",

@@ -154,7 +154,7 @@ class ChatCompletionChunk(Struct, frozen=True, kw_only=True):
     model: str
     choices: list[ChunkChoice]
     """Empty in the chunk with the usage."""
-    usage: CompletionUsage | None | UnsetType = UNSET
+    usage: CompletionUsage | UnsetType | None = UNSET
     """With `stream_options.include_usage`: null, but for the last chunk."""
 
 

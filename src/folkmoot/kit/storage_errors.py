@@ -6,7 +6,7 @@
     ├── InvalidKey       a key that could mean another place
     ├── BadStorageUrl    not a URL of a store that we know
     └── StorageFailed    the store itself failed: disk full, bucket away, credentials wrong
-crypto.Tampered      what lies there is not what was written
+    crypto.Tampered      what lies there is not what was written
 """
 
 from __future__ import annotations

@@ -16,10 +16,11 @@ from typing import Any, cast
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import ColumnElement, Table, delete, func, select, text, true
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import ColumnElement, Table, Uuid, any_, bindparam, delete, func, select, text, true
+from sqlalchemy.dialects.postgresql import ARRAY, insert
 from uuid_utils.compat import uuid7
 
+from folkmoot.keys.models import ApiKey
 from folkmoot.keys.rotate import family_of
 from folkmoot.kit.work import Work
 from folkmoot.usage.account import Place, Reservation, Spent, bounds_of
@@ -56,8 +57,7 @@ _PLACES = (
 _COUNTERS = f"SELECT c.id, c.kind, c.subject_id, c.period, c.starts_on, c.spent, c.reserved, c.tokens, c.told, c.told_of FROM {_PLACES}"  # noqa: E501
 _LOOK = text(_COUNTERS)
 _LOCK = text(f"{_COUNTERS} ORDER BY c.id FOR UPDATE OF c")
-_COUNT = text(
-    """
+_ADD = """
     UPDATE budget_counters c SET spent = c.spent + d.spent, reserved = greatest(0, c.reserved + d.reserved),
         tokens = c.tokens + d.tokens, told = d.told, told_of = d.told_of
     FROM unnest(CAST(:ids AS uuid[]), CAST(:spent AS bigint[]), CAST(:reserved AS bigint[]),
@@ -65,7 +65,7 @@ _COUNT = text(
         AS d(id, spent, reserved, tokens, told, told_of)
     WHERE c.id = d.id
     """
-)
+_COUNT = text(_ADD)
 _ENTRY = {
     "id": "uuid",
     "tenant_id": "uuid",
@@ -119,7 +119,7 @@ _ENTER = text(
     " ON CONFLICT (id) DO NOTHING RETURNING id"
 )
 _RESERVE = text(
-    f"INSERT INTO usage_reservations ({', '.join(_RESERVED)}, expires_at)"
+    f"WITH counted AS ({_ADD} RETURNING c.id) INSERT INTO usage_reservations ({', '.join(_RESERVED)}, expires_at)"
     f" SELECT {', '.join(_RESERVED)}, now() + make_interval(secs => :lease) FROM {_rows(_RESERVED)}"
 )
 Bounds = dict[tuple[str, UUID], list[Bound]]
@@ -144,6 +144,16 @@ async def bounds(work: Work, subjects: Collection[tuple[str, UUID]]) -> Bounds:
     return found
 
 
+async def token_limits(work: Work, key_ids: Collection[UUID]) -> dict[UUID, int]:
+    """What those of the keys that have a limit may spend in a month."""
+    if not key_ids:
+        return {}
+    query = select(ApiKey.id, ApiKey.tokens_per_month).where(
+        ApiKey.id == any_(bindparam("ids", type_=ARRAY(Uuid()))), ApiKey.tokens_per_month.is_not(None)
+    )
+    return {row.id: row.tokens_per_month for row in await work.session.execute(query, {"ids": list(key_ids)})}
+
+
 async def counters(work: Work, places: Collection[Place], *, lock: bool) -> dict[Place, Counter]:
     """Those of `places` that are open; with `lock`, nobody else counts on them before this transaction ends."""
     if not places:
@@ -164,22 +174,25 @@ async def counters(work: Work, places: Collection[Place], *, lock: bool) -> dict
     }
 
 
-async def count(work: Work, locked: Iterable[Counter]) -> None:
-    """Write what is to be added to locked counters."""
-    rows = list(locked)
-    if not rows:
+async def count(work: Work, locked: Collection[Counter], made: Sequence[Reservation] = (), *, lease: float = 0) -> None:
+    """Write what is to be added to locked counters, and the reservations that it is for, good for `lease` seconds."""
+    if not locked:
         return
-    await work.session.execute(
-        _COUNT,
-        {
-            "ids": [row.id for row in rows],
-            "spent": [row.more_spent for row in rows],
-            "reserved": [row.more_reserved for row in rows],
-            "tokens": [row.more_tokens for row in rows],
-            "told": [row.told for row in rows],
-            "told_of": [row.told_of for row in rows],
-        },
-    )
+    added = {
+        "ids": [row.id for row in locked],
+        "spent": [row.more_spent for row in locked],
+        "reserved": [row.more_reserved for row in locked],
+        "tokens": [row.more_tokens for row in locked],
+        "told": [row.told for row in locked],
+        "told_of": [row.told_of for row in locked],
+    }
+    if not made:
+        await work.session.execute(_COUNT, added)
+        return
+    rows = [
+        {**_of_account(one), "amount": one.amount, "counters": one.counters, "family_id": one.family_id} for one in made
+    ]
+    await work.session.execute(_RESERVE, added | {"rows": msgspec.json.encode(rows).decode(), "lease": lease})
 
 
 async def open_counters(work: Work, places: Collection[Place]) -> None:
@@ -238,20 +251,6 @@ async def forget_old(work: Work) -> None:
     for period, before in (("day", today - KEPT), ("month", month if today - month >= KEPT else month - timedelta(1))):
         old = delete(BudgetCounter).where(BudgetCounter.period == period, BudgetCounter.starts_on < before)
         await work.session.execute(old.where(BudgetCounter.tenant_id == work.principal.tenant))
-
-
-async def write_reservations(work: Work, made: Sequence[Reservation], lease: float) -> None:
-    """Store reservations that others settle if we die."""
-    rows = [
-        {
-            **_of_account(one),
-            "amount": one.amount,
-            "counters": one.counters,
-            "family_id": one.family_id,
-        }
-        for one in made
-    ]
-    await work.session.execute(_RESERVE, {"rows": msgspec.json.encode(rows).decode(), "lease": lease})
 
 
 async def enter(work: Work, calls: Iterable[tuple[Reservation, Sequence[Spent]]]) -> dict[UUID, Spent]:

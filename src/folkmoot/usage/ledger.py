@@ -55,7 +55,7 @@ class Ledger:
 
     def __init__(self, sessions: Sessions, *, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._sessions, self._clock = sessions, clock
-        self._reserving: Gathering[settle.Asked, TooManyRequests | None] = Gathering(self._reserve)
+        self._reserving: Gathering[Reservation, TooManyRequests | None] = Gathering(self._reserve)
         self._settling: Gathering[tuple[Reservation, Sequence[Spent]], None] = Gathering(self._settle, patient=True)
         self._budgeted = Remembered(self._has_budgets, seconds=REMEMBER_SECONDS, most=MOST_REMEMBERED)
         self._keys = Remembered(self._key, seconds=REMEMBER_SECONDS, most=MOST_REMEMBERED)
@@ -78,10 +78,10 @@ class Ledger:
             raise ValueError(f"{amount} micro-units cannot be reserved: a call costs nothing or something")
         key = await self._keys.get((account.tenant_id, account.key_id)) if account.key_id else None
         reservation = Reservation(uuid7(), account, amount, self._clock(), key.family_id if key else None)
-        limit = key.tokens_per_month if key else None
-        if limit is None and not await self._budgeted.get(account.tenant_id):
+        limited = key is not None and key.tokens_per_month is not None
+        if not limited and not await self._budgeted.get(account.tenant_id):
             return reservation
-        asked = self._reserving.put(account.tenant_id, settle.Asked(reservation, limit))
+        asked = self._reserving.put(account.tenant_id, reservation)
         try:
             refusal = await asyncio.shield(asked)
         except asyncio.CancelledError:
@@ -125,7 +125,7 @@ class Ledger:
             await asyncio.wait(self._releasing, timeout=PATIENCE_SECONDS)
         await self._settling.close(PATIENCE_SECONDS)
 
-    async def _reserve(self, tenant_id: UUID, asked: Sequence[settle.Asked]) -> Sequence[TooManyRequests | None]:
+    async def _reserve(self, tenant_id: UUID, asked: Sequence[Reservation]) -> Sequence[TooManyRequests | None]:
         return await settle.reserve(self._sessions, tenant_id, asked)
 
     async def _settle(self, tenant_id: UUID, calls: Sequence[tuple[Reservation, Sequence[Spent]]]) -> Sequence[None]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -36,16 +35,7 @@ _LIVES = text(
 )
 
 
-@dataclass(frozen=True)
-class Asked:
-    """A call that asks for leave."""
-
-    reservation: Reservation
-    tokens_per_month: int | None
-    """Of its API key."""
-
-
-async def reserve(sessions: Sessions, tenant_id: UUID, asked: Sequence[Asked]) -> list[TooManyRequests | None]:
+async def reserve(sessions: Sessions, tenant_id: UUID, asked: Sequence[Reservation]) -> list[TooManyRequests | None]:
     """Why not, for each that is refused. Those that something bounds know afterwards in which counters."""
     while True:
         async with begin(sessions, Principal.system(tenant_id)) as work:
@@ -59,14 +49,15 @@ async def reserve(sessions: Sessions, tenant_id: UUID, asked: Sequence[Asked]) -
             await books.open_counters(work, missing)
 
 
-async def _wanted(work: Work, asked: Sequence[Asked]) -> list[Wanted]:
-    known = await books.bounds(work, {subject for one in asked for subject in one.reservation.subjects()})
+async def _wanted(work: Work, asked: Sequence[Reservation]) -> list[Wanted]:
+    known = await books.bounds(work, {subject for one in asked for subject in one.subjects()})
+    limits = await books.token_limits(work, {one.account.key_id for one in asked if one.account.key_id})
     found: list[Wanted] = []
-    for one in asked:
-        reservation, tokens = one.reservation, None
-        if one.tokens_per_month is not None and reservation.family_id is not None:
+    for reservation in asked:
+        tokens, key_id = None, reservation.account.key_id
+        if key_id is not None and key_id in limits and reservation.family_id is not None:
             month = first_day("month", reservation.begun_at)
-            tokens = (Place("key", reservation.family_id, "month", month), one.tokens_per_month)
+            tokens = (Place("key", reservation.family_id, "month", month), limits[key_id])
         found.append(
             Wanted(
                 amount=reservation.amount,
@@ -79,7 +70,7 @@ async def _wanted(work: Work, asked: Sequence[Asked]) -> list[Wanted]:
 
 
 async def _decide(
-    work: Work, asked: Sequence[Asked], wanted: Sequence[Wanted], locked: Mapping[Place, Counter]
+    work: Work, asked: Sequence[Reservation], wanted: Sequence[Wanted], locked: Mapping[Place, Counter]
 ) -> list[TooManyRequests | None]:
     refusals: list[TooManyRequests | None] = []
     made: list[Reservation] = []
@@ -90,17 +81,15 @@ async def _decide(
         if refusal is None:
             used = {counter.id: counter for place in what.places() if (counter := locked[place])}
             touched |= used
-            one.reservation.counters = frozenset(used)
+            one.counters = frozenset(used)
             if used:
-                made.append(one.reservation)
+                made.append(one)
         elif isinstance(refusal, BudgetExhausted):
             counter = locked[refusal.bound.place(what.begun_at)]
             if worth_telling(refusal, counter):
                 touched[counter.id] = counter
                 _tell(work, 100, refusal.bound, refusal.bound.place(what.begun_at), counter)
-    await books.count(work, touched.values())
-    if made:
-        await books.write_reservations(work, made, LEASE_SECONDS)
+    await books.count(work, touched.values(), made, lease=LEASE_SECONDS)
     return refusals
 
 

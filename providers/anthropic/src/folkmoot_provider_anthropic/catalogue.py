@@ -23,15 +23,6 @@ _CAUTIOUS_OUTPUT = 8_192
 """Every model of the last years writes that much; a larger limit than a model's own is refused."""
 
 
-class _Dollars(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """For a million tokens."""
-
-    input: float
-    output: float
-    cached_input: float
-    cache_write: float
-
-
 class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One model."""
 
@@ -51,7 +42,7 @@ class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sampling: bool = False
     """Whether it takes `temperature` and `top_p`."""
     retires_on: str | None = None
-    price: _Dollars | None = None
+    price: Price | None = None
 
     @property
     def most_output(self) -> int:
@@ -86,10 +77,16 @@ def row_of(name: str) -> Row:
     return Row(name=bare, output=64_000 if newer else None, thought="unknown", forced=not newer, sampling=not newer)
 
 
-def describe(listed: ListedModel, *, passages: bool) -> ModelInfo:
+def same(one: str, other: str) -> bool:
+    """Whether two names mean the same model, one of them perhaps with the day of its snapshot."""
+    return _bare(one) == _bare(other)
+
+
+def describe(listed: ListedModel, *, passages: bool, priced: bool) -> ModelInfo:
     """A model as the host lists it. What the service says goes before what the file says.
 
-    `passages`: the connection hands them to Claude as they are, if this model can cite.
+    `passages`: the connection hands them to Claude as they are, if this model can cite. `priced`: it is Anthropic
+    itself that sends the invoice.
     """
     row = row_of(listed.id)
     context = _positive(listed.max_input_tokens) or row.context
@@ -107,30 +104,14 @@ def describe(listed: ListedModel, *, passages: bool) -> ModelInfo:
         passages=passages and listed.can("citations"),
         json_schema=listed.can("structured_outputs"),
         dialect="messages",
-        price=_price(row.price),
-        retires_on=listed.retires_at[:10] if listed.retires_at else row.retires_on,
+        price=msgspec.structs.replace(row.price, as_of=AS_OF) if row.price and priced else None,
+        retires_on=listed.retires_at[:10] if listed.retires_at else row.retires_on if priced else None,
     )
 
 
 def preferred(models: list[ModelInfo]) -> list[ModelInfo]:
     """Best default first; what the file does not know stays in the service's own order, behind."""
     return sorted(models, key=lambda model: _PLACES.get(_bare(model.name), len(_PLACES)))
-
-
-def _price(dollars: _Dollars | None) -> Price | None:
-    if dollars is None:
-        return None
-    return Price(
-        input=_millionths(dollars.input),
-        output=_millionths(dollars.output),
-        cached_input=_millionths(dollars.cached_input),
-        cache_write=_millionths(dollars.cache_write),
-        as_of=AS_OF,
-    )
-
-
-def _millionths(dollars: float) -> int:
-    return round(dollars * 1_000_000)
 
 
 def _positive(value: object) -> int | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing
 
 import httpx
@@ -21,15 +21,16 @@ from folkmoot_sdk import (
     ProviderError,
     QuotaExhausted,
 )
-from folkmoot_sdk.http import ApiKey, Asked, Said, Service, drain, read_address, read_body, read_error
+from folkmoot_sdk.http import ApiKey, Asked, Meant, Said, Service, drain, read_address, read_body, read_error
 
 from folkmoot_provider_anthropic import Config
-from folkmoot_provider_anthropic.catalogue import describe, preferred
+from folkmoot_provider_anthropic.catalogue import describe, preferred, same
 from folkmoot_provider_anthropic.events import AnswerReader
 from folkmoot_provider_anthropic.request import NO_SAMPLING_SINCE, chat_body, cites
 from folkmoot_provider_anthropic.turns import source_of
 from folkmoot_provider_anthropic.wire import Event, ListedModel, event_decoder, models_decoder
 
+_ANTHROPIC = (".anthropic.com", ".claude.com")
 _PAGE = 1000
 """Models in one page, the most there may be."""
 _MOST_PAGES = 20
@@ -61,15 +62,21 @@ class Connection:
         self._config = config
         self._context = context
         self._service = self._at()
+        self._is_anthropic = f".{self._service.url.host}".endswith(_ANTHROPIC)
 
     async def models(self) -> list[ModelInfo]:
-        """Raises `ProviderError`. Asks nobody if the configuration names the models."""
-        listed = {name: ListedModel(name) for name in self._config.chat_models}
-        if not listed:
-            listed = {model.id: model for model in await self._listed() if model.id and model.lifecycle != "retired"}
-        return preferred(
-            [describe(model, passages=self._config.native_citations) for model in listed.values()],
-        )
+        """What the service lists, or what the configuration names. Raises `ProviderError`, with the field to change."""
+        named = self._config.chat_models
+        try:
+            found = {model.id: model for model in await self._listed() if model.id and model.lifecycle != "retired"}
+        except InvalidRequest:
+            if self._is_anthropic or not named:
+                raise
+            found = {}  # a gateway without a list
+        if named:
+            found = {name: self._named(name, found) for name in named}
+        native, priced = self._config.native_citations, self._is_anthropic
+        return preferred([describe(model, passages=native, priced=priced) for model in found.values()])
 
     async def chat(self, request: ChatRequest) -> AsyncIterator[ChatEvent]:
         """Streams one answer. Raises `ProviderError`."""
@@ -78,25 +85,22 @@ class Connection:
         sources = {source_of(passage): passage.n for passage in request.passages} if cites(request) else {}
         reader = AnswerReader(request.model, sources)
         asked = Asked(request.model, "chat_models" if config.chat_models else None)
-        try:
-            async with self._service.open("POST", "/messages", json=body, asked=asked) as response:
-                pieces = response.aiter_bytes()
-                try:
-                    async with aclosing(self._service.events(pieces)) as events:
-                        async for data in events:
-                            for event in reader.read(self._event(data, asked, reader)):
-                                yield event
-                            if reader.stopped:
-                                break
-                except (httpx.HTTPError, httpx.StreamError):
-                    if reader.stop_reason is None:
-                        raise
-                for event in reader.end():
-                    yield event
-                if reader.stopped:
-                    await drain(pieces)
-        except InvalidRequest as error:
-            raise _named(error) from None
+        async with self._service.open("POST", "/messages", json=body, asked=asked) as response:
+            pieces = response.aiter_bytes()
+            try:
+                async with aclosing(self._service.events(pieces)) as events:
+                    async for data in events:
+                        for event in reader.read(self._event(data, asked, reader)):
+                            yield event
+                        if reader.stopped:
+                            break
+            except (httpx.HTTPError, httpx.StreamError):
+                if reader.stop_reason is None:
+                    raise
+            for event in reader.end():
+                yield event
+            if reader.stopped:
+                await drain(pieces)
 
     async def _listed(self) -> list[ListedModel]:
         """All models, page after page."""
@@ -104,11 +108,8 @@ class Connection:
         after = ""
         for _ in range(_MOST_PAGES):
             service = self._at({"limit": str(_PAGE), **({"after_id": after} if after else {})})
-            try:
-                async with service.open("GET", "/models") as response:
-                    body = await service.whole(response, limit=_LIST_LIMIT)
-            except InvalidRequest as error:
-                raise _named(error) from None
+            async with service.open("GET", "/models") as response:
+                body = await service.whole(response, limit=_LIST_LIMIT)
             try:
                 page = models_decoder.decode(body)
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -126,6 +127,19 @@ class Connection:
                 break
             after = page.last_id
         return models
+
+    def _named(self, name: str, listed: Mapping[str, ListedModel]) -> ListedModel:
+        """What the service says of a model that the configuration names, by its own name or that of a snapshot."""
+        if not listed:
+            return ListedModel(name)
+        found = listed.get(name) or next((model for model in listed.values() if same(model.id, name)), None)
+        if found is None:
+            raise ModelNotFound(
+                f"{self._service.where} offers no model {name!r}: look at its list, or leave the field empty to "
+                "offer all of them",
+                field="chat_models",
+            )
+        return msgspec.structs.replace(found, id=name)
 
     def _event(self, data: bytes, asked: Asked, reader: AnswerReader) -> Event:
         try:
@@ -176,7 +190,7 @@ def _address(given: str) -> str:
     return str(url.copy_with(path=f"{path}/v1"))
 
 
-def _kind(status: int, said: Said) -> type[ProviderError] | None:
+def _kind(status: int, said: Said) -> type[ProviderError] | Meant | None:
     """What Anthropic's failures mean, where the common rules would not know."""
     words = said.all
     if status in (400, 403, 429) and _NOTHING_LEFT.search(words):
@@ -186,14 +200,9 @@ def _kind(status: int, said: Said) -> type[ProviderError] | None:
             return ContextTooLong
         if _REFUSED.search(words):
             return ContentRefused
+        field = next((field for header, field in _FIELDS if header in words), None)
+        return Meant(InvalidRequest, field) if field else None
     if status == 404:
         # "model: claude-…" for a model, "Not found" for an address.
         return ModelNotFound if "model" in said.sentence.lower() else InvalidRequest
     return None
-
-
-def _named(error: InvalidRequest) -> InvalidRequest:
-    """The same error, with the field of the configuration that its words are about."""
-    words = str(error).lower()
-    error.field = error.field or next((field for header, field in _FIELDS if header in words), None)
-    return error

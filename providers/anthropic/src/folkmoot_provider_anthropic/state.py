@@ -7,12 +7,15 @@ that had them, so those of another one stay here.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
 _MOST = 4 * 1024 * 1024
 """Characters of one answer that are kept. Above this the thoughts are not worth their place in the database."""
+
+
+_KINDS = frozenset({"thinking", "redacted_thinking", "text", "tool_use"})
 
 
 class _State(msgspec.Struct):
@@ -73,8 +76,12 @@ def replayed(state: object, model: str, calls: tuple[str, ...]) -> list[dict[str
         kept = msgspec.convert(state, _State)
     except msgspec.ValidationError:
         return None
-    asked = tuple(block.get("id") for block in kept.content if block.get("type") == "tool_use")
-    return kept.content if kept.anthropic == 1 and kept.model == model and asked == calls else None
+    if kept.anthropic != 1 or kept.model != model or not kept.content:
+        return None
+    if any(block.get("type") not in _KINDS for block in kept.content):
+        return None
+    asked = tuple(block.get("id") for block in kept.content if block["type"] == "tool_use")
+    return kept.content if asked == calls else None
 
 
 def arguments_of(text: str) -> dict[str, Any]:
@@ -83,4 +90,4 @@ def arguments_of(text: str) -> dict[str, Any]:
         value = msgspec.json.decode(text or "{}")
     except (msgspec.DecodeError, RecursionError):
         value = None
-    return value if isinstance(value, dict) else {"INVALID_JSON": text}
+    return cast("dict[str, Any]", value) if isinstance(value, dict) else {"INVALID_JSON": text}

@@ -41,7 +41,7 @@ class Info(msgspec.Struct):
     """What `/info` tells."""
 
     model_id: str
-    model_type: Any
+    model_type: dict[str, Any] | str
     """`{"embedding": {"pooling": "mean"}}`, `{"reranker": …}` or `{"classifier": …}`."""
     max_input_length: int | None = None
     max_batch_tokens: int | None = None
@@ -52,9 +52,7 @@ class Info(msgspec.Struct):
         """`embedding`, `reranker`, or whatever else it is and we have no use for."""
         if isinstance(self.model_type, str):
             return self.model_type
-        if not isinstance(self.model_type, dict) or not self.model_type:
-            return "unknown"
-        kind, more = next(iter(cast("dict[str, Any]", self.model_type).items()))
+        kind, more = next(iter(self.model_type.items()), ("unknown", None))
         sparse = isinstance(more, dict) and cast("dict[str, Any]", more).get("pooling") == "splade"
         return "sparse embedding" if sparse else kind
 
@@ -105,7 +103,7 @@ class Tei:
         return [msgspec.structs.replace(described, max_batch_tokens=info.max_batch_tokens)]
 
     async def embed(self, request: EmbedRequest) -> Embeddings:
-        """One vector a text, in order; more than the server's batch goes in several requests. Raises `ProviderError`."""
+        """One vector a text, in order; more than a batch goes in several requests. Raises `ProviderError`."""
         if not request.texts:
             return Embeddings([])
         info = await self._serving(request.model, "embedding")

@@ -1,0 +1,318 @@
+"""Record a real service once, and let tests hear it again without a network.
+
+    async with httpx.AsyncClient() as http:
+        async with record(http, "tests/recorded.json", secrets=[key]) as client:
+            ...  # connect your provider with this client and ask
+
+    transport = replay("tests/recorded.json")
+
+`rehearse` asks what the conformance kit will ask, so that its `transport()` can be a recording. The file is JSON that
+people can read: one entry a call, with the pieces of the answer and when they came. Secrets and headers that name an
+account are taken out before it is written, and nothing is written if one would still be in it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import logging
+import os
+import re
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING, Any, cast
+
+import httpx
+import msgspec
+
+from folkmoot_sdk.config import Secret, decode_config
+from folkmoot_sdk.context import PluginContext
+from folkmoot_sdk.testing.scrub import SHORTEST, Scrubber
+
+if TYPE_CHECKING:
+    from folkmoot_sdk.testing.providers import ProviderConformance
+
+FORMAT = 1
+HIDDEN = frozenset(
+    "authorization proxy-authorization cookie set-cookie x-api-key api-key x-goog-api-key ocp-apim-subscription-key "
+    "openai-organization openai-project anthropic-organization-id".split()
+)
+"""Headers whose values are never written; what stood in them is hidden everywhere else too."""
+_DROPPED = frozenset(
+    "host user-agent accept accept-encoding connection content-length content-encoding transfer-encoding date server "
+    "alt-svc strict-transport-security".split()
+)
+"""Of no use in a test, or no longer true of what is written."""
+_REST_SECONDS = 10.0
+"""How long the rest of an answer is waited for when the plugin has heard enough."""
+_KIT_ASKS = ("Say hello.", "Ada", "Bo")
+_KIT_EMBEDS = ("a red apple", "the council meets on Tuesdays", "snow")
+
+
+class RecordingError(ValueError):
+    """The recording cannot be written or read; the message says why."""
+
+
+class NotRecorded(AssertionError):
+    """A request came that was not recorded. No `httpx` error, so that no plugin takes it for trouble on the line."""
+
+
+class Body(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What was sent: parsed, if it is JSON, so that the order of keys does not matter."""
+
+    json: Any = msgspec.UNSET
+    text: str | None = None
+    base64: str | None = None
+
+
+class Piece(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A stretch of an answer as it came off the line."""
+
+    at: float
+    """Seconds since the request."""
+    text: str | None = None
+    base64: str | None = None
+    """In place of `text`, for bytes that are no whole characters."""
+
+    def bytes(self) -> bytes:
+        """As it came."""
+        return base64.b64decode(self.base64) if self.base64 is not None else (self.text or "").encode()
+
+
+class Call(msgspec.Struct, omit_defaults=True):
+    """A request and its answer."""
+
+    method: str
+    url: str
+    headers: dict[str, str] = {}
+    body: Body | None = None
+    status: int = 0
+    """0: the line broke before there was one."""
+    answer_headers: dict[str, str] = {}
+    pieces: list[Piece] = []
+    broke: str | None = None
+    """The `httpx` error that the line ended with."""
+    left: bool = False
+    """The plugin went away before the end, and the rest did not come."""
+
+
+class Recording(msgspec.Struct):
+    """The file."""
+
+    folkmoot_recording: int
+    recorded_on: str
+    calls: list[Call]
+
+
+@asynccontextmanager
+async def record(
+    http: httpx.AsyncClient, path: str | Path, *, secrets: Iterable[str | Secret] = (), hide: Iterable[str] = ()
+) -> AsyncGenerator[httpx.AsyncClient]:
+    """A client that asks as `http` does; what was said is written to `path` at the end, if all went well.
+
+    `secrets` are taken out of addresses, headers and bodies; what is sent in a hidden header is one of them without
+    being named. `hide` adds names of headers to `HIDDEN`. Raises `RecordingError` if a secret would still be in it.
+    """
+    recorder = _Recorder(http)
+    async with httpx.AsyncClient(
+        transport=recorder,
+        base_url=http.base_url,
+        headers=http.headers,
+        params=http.params,
+        cookies=http.cookies,
+        timeout=http.timeout,
+    ) as client:
+        yield client
+    known = [secret.reveal() if isinstance(secret, Secret) else secret for secret in secrets]
+    _write(Path(path), recorder.heard, known, HIDDEN | {name.lower() for name in hide})
+
+
+def replay(path: str | Path, *, secrets: Iterable[str] = (), pace: float = 0.0) -> Replay:
+    """A transport that answers out of the recording at `path`.
+
+    `secrets` are the made-up ones, if one stands in an address or a body. `pace` is how much of the recorded time passes:
+    0 none, 1 all of it. Raises `RecordingError` for a file that is none.
+    """
+    try:
+        found = msgspec.json.decode(Path(path).read_bytes(), type=Recording)
+    except OSError as error:
+        raise RecordingError(f"there is no recording at {path} ({error.strerror}): record the service once") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise RecordingError(f"{path} is no recording: {error}") from None
+    if found.folkmoot_recording != FORMAT:
+        raise RecordingError(f"{path} has the form {found.folkmoot_recording}, not {FORMAT}: record it again")
+    return Replay(found.calls, Scrubber(secrets), pace)
+
+
+async def rehearse(
+    kit: ProviderConformance,
+    path: str | Path,
+    config: Mapping[str, Any],
+    *,
+    http: httpx.AsyncClient | None = None,
+    hide: Iterable[str] = (),
+) -> None:
+    """Ask the real service what the conformance kit asks, and keep it in `path`.
+
+    `config` is the real configuration, as JSON; its secrets are taken out. Costs half a dozen short answers. Raises
+    `ProviderError` if the service refuses, and `RecordingError`.
+    """
+    # The kit brings asserts and watched sockets along, which replaying does not need.
+    from folkmoot_sdk.providers import EmbedRequest
+    from folkmoot_sdk.testing.harness import FixedClock
+
+    real = cast("msgspec.Struct", decode_config(kit.spec.config, dict(config)))
+    values = (getattr(real, name) for name in real.__struct_fields__)
+    secrets = [value for value in values if isinstance(value, Secret)]
+    async with AsyncExitStack() as stack:
+        if http is None:
+            http = await stack.enter_async_context(httpx.AsyncClient(timeout=120))
+        client = await stack.enter_async_context(record(http, path, secrets=secrets, hide=hide))
+        context = PluginContext(client, logging.getLogger("folkmoot.plugins"), FixedClock())
+        connection: Any = await stack.enter_async_context(kit.spec.connect(real, context))
+        await connection.models()
+        for text in _KIT_ASKS if kit.chat_model is not None else ():
+            async for _ in connection.chat(kit.request(text)):
+                pass
+        if kit.embedding_model is not None:
+            for texts in (_KIT_EMBEDS, *((text,) for text in _KIT_EMBEDS), ("one",)):
+                await connection.embed(EmbedRequest(kit.embedding_model, texts))
+
+
+class Replay(httpx.AsyncBaseTransport):
+    """Answers out of a recording. The same request again gets the next answer recorded for it, at last the last one."""
+
+    def __init__(self, calls: list[Call], scrubber: Scrubber, pace: float) -> None:
+        self._calls, self._scrubber, self._pace = calls, scrubber, pace
+        self._used: set[int] = set()
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Raises `NotRecorded` for a request that differs in method, address or body from all recorded ones."""
+        call = self._find(request.method, self._scrubber.url(str(request.url)), _body_of(request, await request.aread(),
+                                                                                         self._scrubber))  # fmt: skip
+        if not call.status:
+            raise _error(call, request)
+        return httpx.Response(
+            call.status, headers=call.answer_headers, stream=_Played(call, request, self._pace), request=request
+        )
+
+    def left(self) -> list[str]:
+        """Recorded requests that nobody made, as `POST https://…`."""
+        return [f"{call.method} {call.url}" for place, call in enumerate(self._calls) if place not in self._used]
+
+    def _find(self, method: str, url: str, body: Body | None) -> Call:
+        same = [
+            place
+            for place, call in enumerate(self._calls)
+            if (call.method, call.url) == (method, url) and call.body == body
+        ]
+        if not same:
+            raise NotRecorded(self._differs(method, url, body))
+        place = next((place for place in same if place not in self._used), same[-1])
+        self._used.add(place)
+        return self._calls[place]
+
+    def _differs(self, method: str, url: str, body: Body | None) -> str:
+        here = [call for call in self._calls if (call.method, call.url) == (method, url)]
+        if not here:
+            known = sorted({f"{call.method} {call.url}" for call in self._calls})
+            return f"{method} {url} was not recorded, only {', '.join(known) or 'nothing'}: record the service again"
+        nearest = min((list(_differences(call.body, body)) for call in here), key=len)
+        shown = "; ".join(nearest[:3])
+        return f"{method} {url} was recorded with another body: {shown}. Record the service again, or ask as then"
+
+
+class _Recorder(httpx.AsyncBaseTransport):
+    def __init__(self, http: httpx.AsyncClient) -> None:
+        self._http = http
+        self.heard: list[_Heard] = []
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        heard = _Heard(request, await request.aread())
+        self.heard.append(heard)
+        try:
+            response = await self._http.send(request, stream=True, follow_redirects=False)
+        except httpx.TransportError as error:
+            heard.broke = type(error).__name__
+            raise
+        heard.response = response
+        # What is handed on is unpacked, as what is written: a secret could not be found in packed bytes.
+        headers = [(name, value) for name, value in response.headers.multi_items()
+                   if name not in ("content-encoding", "content-length", "transfer-encoding")]  # fmt: skip
+        return httpx.Response(response.status_code, headers=headers, stream=heard, request=request)
+
+
+class _Heard(httpx.AsyncByteStream):
+    """One call while it is recorded."""
+
+    def __init__(self, request: httpx.Request, body: bytes) -> None:
+        self.request, self.body = request, body
+        self.response: httpx.Response | None = None
+        self.pieces: list[tuple[float, bytes]] = []
+        self.broke: str | None = None
+        self.over = False
+        self._begun = monotonic()
+        self._coming: AsyncIterator[bytes] | None = None
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        assert self.response is not None
+        if self._coming is None:
+            self._coming = self.response.aiter_bytes()
+        try:
+            async for data in self._coming:
+                self.pieces.append((monotonic() - self._begun, data))
+                yield data
+        except httpx.TransportError as error:
+            self.broke = type(error).__name__
+            raise
+        self.over = True
+
+    async def aclose(self) -> None:
+        if not self.over and self.broke is None:
+            with suppress(TimeoutError, httpx.HTTPError, httpx.StreamError):
+                async with asyncio.timeout(_REST_SECONDS):
+                    async for _ in self:
+                        pass
+        if self.response is not None:
+            await self.response.aclose()
+
+
+class _Played(httpx.AsyncByteStream):
+    def __init__(self, call: Call, request: httpx.Request, pace: float) -> None:
+        self._call, self._request, self._pace = call, request, pace
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        passed = 0.0
+        for piece in self._call.pieces:
+            await asyncio.sleep((piece.at - passed) * self._pace)
+            passed = piece.at
+            yield piece.bytes()
+        if self._call.broke is not None:
+            raise _error(self._call, self._request)
+        if self._call.left:
+            raise NotRecorded(f"the plugin left {self._call.method} {self._call.url} here when it was recorded: "
+                              "record it again, and hear it to its end")  # fmt: skip
+
+
+def _write(path: Path, heard: list[_Heard], secrets: list[str], hidden: frozenset[str]) -> None:
+    """Raises `RecordingError`, and writes all of it or nothing."""
+    try:
+        scrubber = Scrubber([*secrets, *(value for each in heard for value in _values(each, hidden))])
+    except ValueError as error:
+        raise RecordingError(f"nothing is written to {path}: {error}") from None
+    calls = [_call_of(each, scrubber, hidden) for each in heard]
+    for number, call in enumerate(calls, start=1):
+        answer = b"".join(piece.bytes() for piece in call.pieces).decode("utf-8", "replace")
+        if scrubber.holds(json.dumps(msgspec.to_builtins(call), ensure_ascii=False)) or scrubber.holds(answer):
+            raise RecordingError(
+                f"nothing is written to {path}: call {number} ({call.method} {urlsplit_host(call.url)}) would still show "
+                "a secret or a part of one. Give `secrets` what stands there, or `hide` the header"
+            )
+    found = Recording(FORMAT, datetime.now(UTC).date().isoformat(), calls)
+    draft = path.with_name(f".{path.name}.draft")
+    draft.write_bytes(msgspec.json.format(msgspec.json.encode(found), indent=1) + b"\n")
+    draft.replace(path)
