@@ -16,7 +16,7 @@ TENANT = "(SELECT folkmoot_tenant())"
 TABLES = {
     "data_classes": "SELECT, INSERT, UPDATE, DELETE",
     "model_prices": "SELECT, INSERT",
-    "model_moves": "SELECT, INSERT, UPDATE",
+    "model_moves": "SELECT, INSERT, UPDATE, DELETE",
 }
 TIME = sa.DateTime(timezone=True)
 

@@ -25,12 +25,12 @@ IDS_IN_BODIES = {
     "clearance_id": "class_id",
     "fallback_ids": "model_id",
     "replacement_id": "model_id",
-    "to": "model_id",
+    "to_model": "model_id",
     "subject_id": "user_id",
 }
 """Fields of bodies that name things, and whose kind of id stands there."""
 IDS_IN_QUERIES = {"group_id": "group_id", "reason_id": "reason_id", "actor_id": "user_id", "object_id": "space_id",
-                  "data_class_id": "class_id", "to": "model_id"}  # fmt: skip
+                  "data_class_id": "class_id", "to_model": "model_id"}  # fmt: skip
 WITHOUT_THING = {"certificate_id": "tenant_id"}
 """Parameters of paths that are filled with another kind of id."""
 _UUID = re.compile(r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$")

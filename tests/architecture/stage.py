@@ -162,7 +162,7 @@ class Stage:
         return {"model_id": await self._model(), "json": {"input": 1}}
 
     async def move_model(self):
-        return {"model_id": await self._model(), "json": {"to": await self._model()}}
+        return {"model_id": await self._model(), "json": {"to_model": await self._model()}}
 
     async def undo_move(self):
         given = await self.move_model()

@@ -32,7 +32,7 @@ async def test_a_move_makes_a_version_of_each_and_undoing_it_another(owner, tena
     colleague = await tenancy.colleague(owner)
     mine = await owner.assistant(await owner.space(), model_id=models["old-chat"], instructions="Be brief.")
     theirs = await colleague.assistant(await colleague.space(), model_id=models["old-chat"])
-    moved = await owner.made(f"/models/{models['old-chat']}/moves", to=models["new-chat"])
+    moved = await owner.made(f"/models/{models['old-chat']}/moves", to_model=models["new-chat"])
     assert moved["assistants"] == 2
     for person, assistant in ((owner, mine), (colleague, theirs)):
         shown = (await person.get(f"/assistants/{assistant}")).json()
@@ -56,21 +56,21 @@ async def test_whose_text_may_not_go_to_the_new_model_stays_and_is_named_before(
     bound = await owner.assistant(space, model_id=models["old-chat"])
     free = await owner.assistant(await owner.space(), model_id=models["old-chat"])
     path = f"/models/{models['old-chat']}"
-    items = (await owner.get(f"{path}/assistants", params={"to": models["new-chat"]})).json()["items"]
+    items = (await owner.get(f"{path}/assistants", params={"to_model": models["new-chat"]})).json()["items"]
     assert {item["assistant_id"]: bool(item["blocked"]) for item in items} == {bound: True, free: False}
-    assert (await owner.made(f"{path}/moves", to=models["new-chat"]))["assistants"] == 1
+    assert (await owner.made(f"{path}/moves", to_model=models["new-chat"]))["assistants"] == 1
     assert await model_of(owner, bound) == models["old-chat"]
 
 
 @pytest.mark.parametrize(("to", "status"), [("old-chat", 400), ("some-embed", 400)])
 async def test_only_another_model_for_chat_takes_over(owner, models, to, status):
-    refused = await owner.post(f"/models/{models['old-chat']}/moves", json={"to": models[to]})
+    refused = await owner.post(f"/models/{models['old-chat']}/moves", json={"to_model": models[to]})
     assert refused.status_code == status
 
 
 async def test_a_move_needs_the_right_and_stays_in_the_organisation(owner, tenancy, models):
     colleague = await tenancy.colleague(owner)
-    fields = {"to": models["new-chat"]}
+    fields = {"to_model": models["new-chat"]}
     assert (await colleague.post(f"/models/{models['old-chat']}/moves", json=fields)).status_code == 403
     stranger = await tenancy.owner()
     assert (await stranger.post(f"/models/{models['old-chat']}/moves", json=fields)).status_code == 404

@@ -72,3 +72,8 @@ def test_the_guide_to_connecting_a_model_is_true(here, tmp_path):
 def test_the_guide_to_confidential_text_is_true(here, tmp_path):
     real, before = here
     run("docs/guides/confidential-text.md", tmp_path, real, before)
+
+
+def test_the_guide_to_budgets_is_true(here, tmp_path):
+    real, before = here
+    run("docs/guides/budgets-and-usage.md", tmp_path, real, before)

@@ -32,24 +32,25 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from tests.support.anthropic_rules import (
+    TYPES,
+    VERSIONS,
+    citations,
+    complaint,
+    in_order,
+    model_row,
+    models_page,
+    parameters,
+    said_in,
+    sample,
+    sign,
+    split,
+    words_of,
+)
 from tests.support.openai_stub import Recorded, cite
 
-VERSIONS = ("2023-06-01", "2026-10-21")
 _DIRECTIVE = re.compile(r"\[\[([^\[\]]+)\]\]")
-_WORD = re.compile(r"\S+\s*")
-_SENTENCE = re.compile(r"[^.!?]*[.!?]?")
-_BODY_LIMIT = 32 * 1024 * 1024
-_TYPES = {
-    400: "invalid_request_error",
-    401: "authentication_error",
-    402: "billing_error",
-    403: "permission_error",
-    404: "not_found_error",
-    413: "request_too_large",
-    429: "rate_limit_error",
-    504: "timeout_error",
-    529: "overloaded_error",
-}
+_TOO_LARGE = "too large"
 Event = tuple[str, dict[str, Any]]
 
 
@@ -72,6 +73,8 @@ class AnthropicStub:
     """How many clients left in the middle of an answer."""
     streaming: int = 0
     """How many answers are on their way now."""
+    body_limit: int = 32 * 1024 * 1024
+    """Bytes of a request; more is refused with 413."""
     cached: set[str] = field(default_factory=set[str])
     """Fingerprints of the prefixes that were written to the cache."""
     _server: asyncio.Server | None = None
@@ -104,7 +107,7 @@ class AnthropicStub:
             self._talking.add(task)
         self.connections += 1
         try:
-            while (request := await _read(reader)) is not None:
+            while (request := await _read(reader, self.body_limit)) is not None:
                 self.requests.append(request)
                 if not await self._respond(request, reader, writer):
                     break
@@ -123,31 +126,33 @@ class AnthropicStub:
             return await _fail(writer, 401, "invalid x-api-key")
         if headers.get("anthropic-version") not in VERSIONS:
             return await _fail(writer, 400, "anthropic-version: header is required and must be a valid version")
+        if request.body is _TOO_LARGE:
+            return await _fail(writer, 413, "Request exceeds the maximum size")
         path, _, query = request.path.partition("?")
         if request.method == "GET" and path == "/v1/models":
-            return await _send(writer, 200, _page(self.models, _parameters(query)))
+            return await _send(writer, 200, models_page(self.models, parameters(query)))
         if request.method == "GET" and path.startswith("/v1/models/"):
             name = path.removeprefix("/v1/models/")
             found = name in self.models
-            return await (_send(writer, 200, _model(name)) if found else _fail(writer, 404, f"model: {name}"))
+            return await (_send(writer, 200, model_row(name)) if found else _fail(writer, 404, f"model: {name}"))
         if (request.method, path) != ("POST", "/v1/messages"):
             return await _fail(writer, 404, "Not found")
         if isinstance(request.body, dict) and request.body.get("model") not in self.models:
             return await _fail(writer, 404, f"model: {request.body.get('model')}")
-        complaint = _complaint(request.body, headers["anthropic-version"])
-        if complaint is not None:
-            return await _fail(writer, 400, complaint)
+        refused = complaint(request.body, headers["anthropic-version"])
+        if refused is not None:
+            return await _fail(writer, 400, refused)
         return await _Answer(self, request.body).send(reader, writer)
 
     def count(self, body: dict[str, Any]) -> dict[str, int]:
         """The prompt's tokens as `usage` tells them, reading and writing the cache on the way."""
         total = read = written = 0
         hashed = hashlib.sha256(body["model"].encode())
-        for block in _in_order(body):
+        for block in in_order(body):
             marked = isinstance(block.get("cache_control"), dict)
             bare = {name: value for name, value in block.items() if name != "cache_control"}
             hashed.update(json.dumps(bare, sort_keys=True).encode())
-            total += len(_words_of(bare).split())
+            total += len(words_of(bare).split())
             if marked:
                 if hashed.hexdigest() in self.cached:
                     read = total
@@ -166,8 +171,8 @@ class _Answer:
     def __init__(self, stub: AnthropicStub, body: dict[str, Any]) -> None:
         self.stub = stub
         self.body = body
-        asked = [m for m in body["messages"] if m["role"] == "user" and any(_words_of(b) for b in _said(m))]
-        question = "\n".join(b["text"] for b in _said(asked[-1]) if b.get("type") == "text") if asked else ""
+        asked = [m for m in body["messages"] if m["role"] == "user" and any(words_of(b) for b in said_in(m))]
+        question = "\n".join(b["text"] for b in said_in(asked[-1]) if b.get("type") == "text") if asked else ""
         self.told = dict(item for found in _DIRECTIVE.finditer(question) for item in _told(found.group(1)))
         self.delay = float(self.told.get("delay", stub.delay))
         self.question = _DIRECTIVE.sub("", question).strip()
@@ -176,7 +181,7 @@ class _Answer:
         self.reason = self.told.get("stop") or ("tool_use" if self.blocks[-1]["type"] == "tool_use" else "end_turn")
 
     def _blocks(self) -> Iterator[dict[str, Any]]:
-        answered = any(b.get("type") == "tool_result" for b in _said(self.body["messages"][-1]))
+        answered = any(b.get("type") == "tool_result" for b in said_in(self.body["messages"][-1]))
         if "think" in self.told:
             thought = f"I think about: {self.question}"
             yield {"type": "thinking", "thinking": thought, "signature": sign(thought)}
@@ -186,7 +191,7 @@ class _Answer:
             for n in range(int(self.told.get("calls") or 1)):
                 arguments = {"text": self.question}
                 yield {"type": "tool_use", "id": f"toolu_stub{n}", "name": self.told["tool"], "input": arguments}
-        elif "cite" in self.told and (found := _results(self.body)):
+        elif "cite" in self.told and (found := citations(self.body)):
             yield {"type": "text", "text": "It says: ", "citations": None}
             yield {"type": "text", "text": found[0]["cited_text"], "citations": found[:1]}
             yield {"type": "text", "text": " That is all.", "citations": None}
@@ -198,7 +203,7 @@ class _Answer:
         if schema is not None:
             return json.dumps(sample(schema, self.question), ensure_ascii=False)
         if "cite" in self.told:
-            return cite([_words_of({"content": [*_said({"content": self.body.get("system")}), *_in_order(self.body)]})])
+            return cite([words_of({"content": [*said_in({"content": self.body.get("system")}), *in_order(self.body)]})])
         count = self.told.get("tokens", self.stub.tokens)
         if count is not None:
             return " ".join(f"word{number}" for number in range(int(count)))
@@ -267,7 +272,7 @@ class _Answer:
             yield _event("content_block_delta", index=0, delta={"type": "aurora_delta", "colour": "green"})
         said = 0
         for index, block in enumerate(self.blocks):
-            begin, deltas = _split(block)
+            begin, deltas = split(block)
             yield _event("content_block_start", index=index, content_block=begin)
             for delta in deltas:
                 if said == int(self.told.get("fail", -1)):
@@ -285,7 +290,7 @@ class _Answer:
 
     def _counted(self) -> dict[str, Any]:
         thought = sum(len(block.get("thinking", "").split()) for block in self.blocks)
-        written = sum(len(_words_of(block).split()) for block in self.blocks) + thought
+        written = sum(len(words_of(block).split()) for block in self.blocks) + thought
         counts = {**self.usage, "output_tokens": written, "output_tokens_details": {"thinking_tokens": thought}}
         return {} if "no-usage" in self.told else {"usage": counts}
 
@@ -307,136 +312,6 @@ class _Answer:
         }
 
 
-def sign(thought: str) -> str:
-    """What a thought is signed with: it comes back unchanged, or is refused."""
-    return "stub:" + hashlib.sha256(thought.encode()).hexdigest()[:24]
-
-
-def sample(schema: dict[str, Any], text: str) -> Any:
-    """Something that a schema allows, with `text` for every string."""
-    if "enum" in schema or "const" in schema:
-        return schema.get("const", (schema.get("enum") or [None])[0])
-    if schema.get("anyOf"):
-        return sample(schema["anyOf"][0], text)
-    match schema.get("type"):
-        case "object":
-            return {name: sample(each, text) for name, each in (schema.get("properties") or {}).items()}
-        case "array":
-            return [sample(schema.get("items") or {"type": "string"}, text)]
-        case "integer" | "number":
-            return len(text)
-        case "boolean":
-            return True
-        case "null":
-            return None
-        case _:
-            return text
-
-
-def _complaint(body: Any, version: str) -> str | None:
-    """What the service would not take of a request."""
-    if not isinstance(body, dict):
-        return "The request body is not valid JSON"
-    for name in ("max_tokens", "messages"):
-        if not body.get(name):
-            return f"{name}: Field required"
-    for name in ("temperature", "top_p", "top_k"):
-        if name in body and version >= "2026-10-21":
-            return f"{name}: Extra inputs are not permitted"
-    blocks = list(_in_order(body))
-    marked = sum("cache_control" in block for block in blocks)
-    if marked > 4:
-        return f"A maximum of 4 blocks with cache_control may be provided. Found {marked}."
-    if any(block.get("type") == "text" and not block["text"].strip() for block in blocks):
-        return "messages: text content blocks must contain non-whitespace text"
-    if any(b.get("type") == "thinking" and b.get("signature") != sign(b["thinking"]) for b in blocks):
-        return "messages.1.content.0: Invalid `signature` in `thinking` block"
-    cited = any((block.get("citations") or {}).get("enabled") for block in blocks if block["type"] == "search_result")
-    if cited and (body.get("output_config") or {}).get("format"):
-        return "output_config.format: citations cannot be used with structured outputs"
-    return _turns_complaint(body)
-
-
-def _turns_complaint(body: dict[str, Any]) -> str | None:
-    waiting: set[str] = set()
-    for place, message in enumerate(body["messages"]):
-        if place == 0 and message["role"] != "user":
-            return 'messages: first message must use the "user" role'
-        answers = {b["tool_use_id"] for b in _said(message) if b.get("type") == "tool_result"}
-        if answers != waiting:
-            return f"messages.{place}: each `tool_use` must have a `tool_result` immediately after, and none other"
-        waiting = {b["id"] for b in _said(message) if b.get("type") == "tool_use"}
-    if any(b.get("type") == "tool_use" for m in body["messages"] for b in _said(m)) and not body.get("tools"):
-        return "Requests which include `tool_use` or `tool_result` blocks must define tools"
-    thinking, choice = body.get("thinking") or {}, body.get("tool_choice") or {}
-    if thinking.get("type") == "enabled" and not 1024 <= thinking["budget_tokens"] < body["max_tokens"]:
-        return "`max_tokens` must be greater than `thinking.budget_tokens`"
-    if thinking.get("type") in ("enabled", "adaptive") and choice.get("type") in ("any", "tool"):
-        return "Thinking may not be enabled when tool_choice forces tool use."
-    return None
-
-
-def _in_order(body: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """All blocks as the model reads them: tools, system, turns."""
-    for tool in body.get("tools") or []:
-        yield {"type": "tool", **tool}
-    yield from _said({"content": body.get("system")})
-    for message in body.get("messages") or []:
-        for block in _said(message):
-            yield block if message["role"] == "user" else {**block, "role": message["role"]}
-
-
-def _said(message: dict[str, Any]) -> list[dict[str, Any]]:
-    content = message.get("content") or []
-    return [{"type": "text", "text": content}] if isinstance(content, str) else content
-
-
-def _words_of(value: Any) -> str:
-    if isinstance(value, dict):
-        texts = (value.get(name) for name in ("name", "description", "title", "text", "input", "content"))
-        return " ".join(filter(None, map(_words_of, texts)))
-    if isinstance(value, list):
-        return "\n".join(map(_words_of, value))
-    return value if isinstance(value, str) else ""
-
-
-def _results(body: dict[str, Any]) -> list[dict[str, Any]]:
-    """A citation of the first sentence of each search result that may be cited."""
-    results = [block for block in _in_order(body) if block.get("type") == "search_result"]
-    return [
-        {
-            "type": "search_result_location",
-            "cited_text": (_SENTENCE.match(block["content"][0]["text"]) or [""])[0],
-            "source": block["source"],
-            "title": block["title"],
-            "search_result_index": index,
-            "start_block_index": 0,
-            "end_block_index": 1,
-        }
-        for index, block in enumerate(results)
-        if (block.get("citations") or {}).get("enabled")
-    ]
-
-
-def _split(block: dict[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """A block as it begins, and the deltas that complete it."""
-    match block["type"]:
-        case "text":
-            deltas = [{"type": "text_delta", "text": word} for word in re.findall(r"\s*\S+\s*|\s+", block["text"])]
-            cited = [{"type": "citations_delta", "citation": each} for each in block["citations"] or []]
-            return {**block, "text": "", "citations": [] if cited else None}, [*deltas, *cited]
-        case "thinking":
-            deltas = [{"type": "thinking_delta", "thinking": word} for word in _WORD.findall(block["thinking"])]
-            begin = {"type": "thinking", "thinking": "", "signature": ""}
-            return begin, [*deltas, {"type": "signature_delta", "signature": block["signature"]}]
-        case "tool_use":
-            pieces = ["", *re.findall(r".{1,7}", json.dumps(block["input"], ensure_ascii=False))]
-            deltas = [{"type": "input_json_delta", "partial_json": piece} for piece in pieces]
-            return {**block, "input": {}}, deltas
-        case _:
-            return block, []
-
-
 def _event(name: str, **data: Any) -> Event:
     return name, {"type": name, **data}
 
@@ -447,35 +322,6 @@ def _told(text: str) -> Iterator[tuple[str, str]]:
         yield name, value.replace("_", " ") if name == "message" else value
 
 
-def _parameters(query: str) -> dict[str, str]:
-    return dict(part.split("=", 1) for part in query.split("&") if "=" in part)
-
-
-def _page(models: tuple[str, ...], wanted: dict[str, str]) -> dict[str, Any]:
-    start = models.index(wanted["after_id"]) + 1 if wanted.get("after_id") in models else 0
-    page = models[start : start + int(wanted.get("limit", 20))]
-    return {
-        "data": [_model(name) for name in page],
-        "has_more": bool(page) and page[-1] != models[-1],
-        "first_id": page[0] if page else None,
-        "last_id": page[-1] if page else None,
-    }
-
-
-def _model(name: str) -> dict[str, Any]:
-    yes = {"supported": True}
-    return {
-        "id": name,
-        "type": "model",
-        "display_name": name.replace("-", " ").title(),
-        "created_at": "2026-01-01T00:00:00Z",
-        "lifecycle": "active",
-        "max_input_tokens": 200_000,
-        "max_tokens": 64_000,
-        "capabilities": {"image_input": yes, "structured_outputs": yes, "citations": yes, "thinking": yes},
-    }
-
-
 def _chunked(data: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(data), data)
 
@@ -483,7 +329,7 @@ def _chunked(data: bytes) -> bytes:
 async def _fail(
     writer: asyncio.StreamWriter, status: int, message: str, kind: str | None = None, more: str = ""
 ) -> bool:
-    error = {"type": kind or _TYPES.get(status, "api_error"), "message": message}
+    error = {"type": kind or TYPES.get(status, "api_error"), "message": message}
     return await _send(writer, status, {"type": "error", "error": error, "request_id": "req_stub"}, more)
 
 
@@ -500,7 +346,7 @@ async def _send(
     return True
 
 
-async def _read(reader: asyncio.StreamReader) -> Recorded | None:
+async def _read(reader: asyncio.StreamReader, limit: int) -> Recorded | None:
     """The next request on a connection; None when there is none."""
     try:
         head = await reader.readuntil(b"\r\n\r\n")
@@ -510,8 +356,10 @@ async def _read(reader: asyncio.StreamReader) -> Recorded | None:
     method, path, _ = first.split(" ", 2)
     headers = {name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
     size = int(headers.get("content-length", "0"))
-    if size > _BODY_LIMIT:
-        raise ValueError("a body of that size is no question")
+    if size > limit:
+        while size > 0:
+            size -= len(await reader.readexactly(min(size, 65_536)))
+        return Recorded(method, path, headers, _TOO_LARGE)
     raw = await reader.readexactly(size)
     try:
         body = json.loads(raw) if raw else None

@@ -127,8 +127,8 @@ class HostileUpstream:
                 finally:
                     self.open -= 1
                     self._changed.set()
-        except (ConnectionError, asyncio.IncompleteReadError, ValueError):
-            pass  # the client left or talks nonsense: its connection ends, the server goes on
+        except (ConnectionError, asyncio.IncompleteReadError, ValueError, asyncio.CancelledError):
+            pass  # the client left or talks nonsense, or the server ends
         finally:
             self._talking.discard(task)
             writer.transport.abort()

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import msgspec
 from folkmoot_sdk import ModelInfo
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 from sqlalchemy import delete, func, select
 
 from folkmoot.ai.check import find_spec, secrets_of
@@ -55,7 +55,7 @@ class ConnectionService:
         Its models come after those that are there, but before what is the last resort. Raises `NotFound` for a class
         that is not there, `Conflict` (`already-exists`) for a name that is taken.
         """
-        await self._check_class(data.clearance_id)
+        await self.check_class(data.clearance_id)
         before = await self._work.session.scalar(select(func.max(Connection.rank)).where(Connection.rank < LAST_RESORT))
         connection = Connection(
             tenant_id=self._work.principal.tenant,
@@ -79,8 +79,7 @@ class ConnectionService:
         """Change a connection; `config` is the whole configuration, where it changes (`configured`)."""
         connection = await self.get(connection_id)
         check_match(if_match, connection.revision)
-        if isinstance(data.clearance_id, UUID):
-            await self._check_class(data.clearance_id)
+        await self.check_class(data.clearance_id)
         changed = patch(connection, data, leave=("config",))
         if config is not None:
             connection.config = await self._sealed(config)
@@ -151,8 +150,9 @@ class ConnectionService:
             msgspec.json.encode(config), purpose=PURPOSE, tenant_id=self._work.principal.tenant
         )
 
-    async def _check_class(self, class_id: UUID | None) -> None:
-        if class_id is not None:
+    async def check_class(self, class_id: UUID | UnsetType | None) -> None:
+        """Raises `NotFound` for a class that is not there."""
+        if isinstance(class_id, UUID):
             await DataClassService(self._work).get(class_id)
 
     def _record(self, action: str, connection: Connection, **data: Any) -> None:

@@ -154,6 +154,8 @@ class ConnectionController(Controller):
     ) -> Response[ConnectionOut]:
         """It is tried first, and refused if it does not work; `check=false` stores it unseen, without models."""
         spec = find_spec(app.part(PluginManager), data.kind)
+        async with begin(app.sessions, principal_of(request)) as work:
+            await ConnectionService(app, work).check_class(data.clearance_id)
         config = decoded(spec, data.config)
         tried = await try_out(app.part(OpenConnections), spec, config) if check else None
         models = tried.require() if tried else []
@@ -205,6 +207,7 @@ class ConnectionController(Controller):
         async with begin(app.sessions, who) as work:
             service = ConnectionService(app, work)
             before = await service.get(connection_id)
+            await service.check_class(data.clearance_id)
             config = await service.configured(before, data)
         tried = None
         if config is not None and check:

@@ -208,9 +208,9 @@ class ModelService:
             return
         rows = await self._work.session.execute(select(Model.id, Model.kind).where(Model.id.in_(others)))
         kinds = {row.id: row.kind for row in rows}
+        if strange := set(others) - set(kinds):
+            raise NotFound(f"there is no model {strange.pop()}: `GET /models` lists them")
         for model_id in others:
-            if model_id not in kinds:
-                raise NotFound(f"there is no model {model_id}: `GET /models` lists them")
             if model_id == model.id or kinds[model_id] != model.kind:
                 raise ValidationFailed(f"{model_id} cannot stand in for {model.name}: choose another for {model.kind}")
 

@@ -133,9 +133,9 @@ class MoveService:
         if to is None or not to.usable:
             raise NotFound("the model to move to is not there, or is switched off: `GET /models` lists them")
         if to_id == from_id or to.model.kind != "chat":
-            raise ValidationFailed("move to another model for chat", [("to", "must be another model for chat")])
+            raise ValidationFailed("move to another model for chat", [("to_model", "must be another model for chat")])
         if to.model.deprecated_at is not None:
-            raise ValidationFailed(f"{to.model.name} is not to be chosen any more", [("to", "is deprecated")])
+            raise ValidationFailed(f"{to.model.name} is not to be chosen any more", [("to_model", "is deprecated")])
         return to
 
     async def _blocked(self, assistant: Assistant, version: AssistantVersion, to: Choice | None) -> str | None:

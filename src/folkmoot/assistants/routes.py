@@ -124,11 +124,11 @@ class ModelMoveController(Controller):
         app: NamedDependency[App],
         work: NamedDependency[Work],
         model_id: FromPath[UUID],
-        to: MoveTo = None,
+        to_model: MoveTo = None,
     ) -> Page[MovingOut]:
-        """With `to`, as a look at what a move to that model would do. Nothing is changed."""
+        """With `to_model`, as a look at what a move to that model would do. Nothing is changed."""
         models = await app.part(Catalogue).now(work)
-        rows = await MoveService(work, models).preview(model_id, to)
+        rows = await MoveService(work, models).preview(model_id, to_model)
         return Page(
             items=[
                 MovingOut(
@@ -149,9 +149,9 @@ class ModelMoveController(Controller):
         model_id: FromPath[UUID],
         data: JSONBody[MoveIn],
     ) -> MoveOut:
-        """Those whose text may not go to the new model stay; `GET /models/{id}/assistants?to=` names them before."""
+        """Those whose text may not go to the new model stay; `GET /models/{id}/assistants` names them before."""
         models = await app.part(Catalogue).now(work)
-        return MoveOut.of(await MoveService(work, models).move(model_id, data.to))
+        return MoveOut.of(await MoveService(work, models).move(model_id, data.to_model))
 
     @get("/models/{model_id:uuid}/moves", operation_id="list_moves", summary="List the moves away from a model")
     async def page(

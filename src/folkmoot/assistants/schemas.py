@@ -106,7 +106,7 @@ class VersionOut(Struct, frozen=True, kw_only=True):
 
 
 class MoveIn(Input, frozen=True, kw_only=True):
-    to: UUID
+    to_model: UUID
     """The model that takes over."""
 
 

@@ -22,9 +22,10 @@ class Conversation(Tenanted, Changing):
         referred(),
         belongs("user_id", "users"),
         belongs("assistant_id", "assistants", ondelete="SET NULL (assistant_id)"),
+        Index("ix_conversations_user_id_origin", "user_id", "origin", "id"),
     )
 
-    user_id: Mapped[UUID] = mapped_column(index=True)
+    user_id: Mapped[UUID]
     assistant_id: Mapped[UUID | None] = mapped_column(index=True)
     title: Mapped[str] = mapped_column(default="")
     key_id: Mapped[UUID | None] = mapped_column(index=True)

@@ -3,38 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Annotated, Any, cast, get_args
 from uuid import UUID
 
-import msgspec
 from litestar import Controller, Request, Response, delete, get, post
 from litestar.datastructures import State
 from litestar.di import NamedDependency
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.openapi.spec import OpenAPIMediaType, OpenAPIResponse, Operation, Reference, Schema
-from litestar.params import FromPath, HeaderParameter, JSONBody
+from litestar.params import FromPath, HeaderParameter, JSONBody, QueryParameter
 from litestar.response import Stream
 
 from folkmoot.ai.catalogue import Catalogue
+from folkmoot.conversations.follow import follow
 from folkmoot.conversations.models import Message
-from folkmoot.conversations.schemas import (
-    AnswerEvent,
-    Ask,
-    ConversationCreate,
-    ConversationOut,
-    MessageOut,
-    created,
-    ending,
-)
-from folkmoot.conversations.service import OPEN, ConversationService
+from folkmoot.conversations.schemas import AnswerEvent, Ask, ConversationCreate, ConversationOut, MessageOut, Origin
+from folkmoot.conversations.service import ConversationService
 from folkmoot.conversations.tasks import answer_message
 from folkmoot.kit.access import Permission, Principal, Scope
 from folkmoot.kit.app import App
 from folkmoot.kit.errors import BadRequest
 from folkmoot.kit.http import Cursor, Limit, Page, needs, principal_of
-from folkmoot.kit.stream import ENDS, Entry
 from folkmoot.kit.work import Work
 
 IdempotencyKey = Annotated[
@@ -47,6 +37,7 @@ LastEventId = Annotated[
     str | None,
     HeaderParameter(name="Last-Event-ID", max_length=40, description="`id` of the last event that was read."),
 ]
+From = Annotated[Origin, QueryParameter(description="`api`: those that programs had through `/v1`.")]
 EVENTS = ResponseSpec(
     AnswerEvent,
     media_type="text/event-stream",
@@ -92,10 +83,10 @@ class ConversationController(Controller):
 
     @get("/conversations", operation_id="list_conversations", summary="List my conversations")
     async def page(
-        self, work: NamedDependency[Work], limit: Limit = 50, cursor: Cursor = None
+        self, work: NamedDependency[Work], limit: Limit = 50, cursor: Cursor = None, origin: From = "app"
     ) -> Page[ConversationOut]:
         """Newest first."""
-        rows, after = await ConversationService(work).page(limit, cursor)
+        rows, after = await ConversationService(work).page(limit, cursor, origin=origin)
         return Page(items=[ConversationOut.of(row) for row in rows], next_cursor=after)
 
     @get(
@@ -154,7 +145,7 @@ class ConversationController(Controller):
             )
         if "text/event-stream" in request.headers.get("accept", ""):
             return cast("Response[MessageOut]", _stream(app, principal, message, after=0, status=201))
-        async for _ in _entries(app, principal, message, after=0):
+        async for _ in follow(app, principal, message):
             pass
         async with app.begin(principal) as work:
             finished = await ConversationService(work).message(message.id)
@@ -205,7 +196,7 @@ class MessageController(Controller):
 
 def _stream(app: App, principal: Principal, message: Message, *, after: int, status: int) -> Stream:
     async def body() -> AsyncIterator[bytes]:
-        async for entry in _entries(app, principal, message, after=after):
+        async for entry in follow(app, principal, message, after=after):
             # One line, without the blank one that ends an event: some clients would see an empty event.
             yield b": keep-alive\n" if entry is None else entry.sse()
 
@@ -215,46 +206,3 @@ def _stream(app: App, principal: Principal, message: Message, *, after: int, sta
         media_type="text/event-stream",
         headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
     )
-
-
-async def _entries(app: App, principal: Principal, message: Message, *, after: int) -> AsyncIterator[Entry | None]:
-    """The events of an answer: from its stream while that is kept, from the stored message after that."""
-    stream, seen = str(message.id), after
-    if message.status in OPEN or await app.streams.exists(stream):
-        async with aclosing(app.streams.read(stream, after)) as entries:
-            async for entry in entries:
-                if entry is None and await _has_ended(app, principal, message.id):
-                    # Redis lost the stream: the stored message tells the end.
-                    break
-                yield entry
-                if entry is not None:
-                    seen = entry.number
-                    if entry.event in ENDS:
-                        return
-    async with app.begin(principal) as work:
-        finished = await ConversationService(work).message(message.id)
-    for entry in _replayed(finished, seen):
-        yield entry
-
-
-async def _has_ended(app: App, principal: Principal, message_id: UUID) -> bool:
-    async with app.begin(principal) as work:
-        return (await ConversationService(work).message(message_id)).status not in OPEN
-
-
-def _replayed(message: Message, after: int) -> list[Entry]:
-    """A finished answer as events, once its stream is no longer kept. Someone who resumes gets just the end."""
-    event, data = ending(message)
-    rows: list[tuple[str, Any]] = []
-    if after == 0:
-        rows = [("message.created", created(message))]
-        if message.collection_ids:
-            rows.append(("retrieval.completed", {"passages": message.passages}))
-        if message.content:
-            rows.append(("text.delta", {"text": message.content}))
-        rows += [("citation", item) for item in message.citations]
-    rows.append((event, data))
-    return [
-        Entry(number, name.encode(), msgspec.json.encode(data))
-        for number, (name, data) in enumerate(rows, start=after + 1)
-    ]

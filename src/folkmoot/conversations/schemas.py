@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import msgspec
@@ -12,6 +12,7 @@ from msgspec import UNSET, Meta, UnsetType
 from folkmoot.conversations.models import Conversation, Message
 from folkmoot.kit.structs import Input, Struct
 
+Origin = Literal["app", "api"]
 Title = Annotated[str, Meta(max_length=200, examples=["Fences"])]
 
 
@@ -21,6 +22,8 @@ class ConversationOut(Struct, frozen=True, kw_only=True):
     title: str
     key_id: UUID | None
     """The API key that began it."""
+    origin: str
+    """`app`, or `api` for one call through `/v1`."""
     created_at: datetime
     updated_at: datetime
 
@@ -31,6 +34,7 @@ class ConversationOut(Struct, frozen=True, kw_only=True):
             assistant_id=conversation.assistant_id,
             title=conversation.title,
             key_id=conversation.key_id,
+            origin=conversation.origin,
             created_at=conversation.created_at,
             updated_at=conversation.updated_at,
         )

@@ -15,7 +15,8 @@ from folkmoot.ai.route import Snapshot
 from folkmoot.assistants.models import Assistant, AssistantVersion
 from folkmoot.assistants.service import AssistantService
 from folkmoot.conversations.models import Conversation, Message
-from folkmoot.conversations.schemas import Ask, ConversationCreate, created
+from folkmoot.conversations.prompt import Turn
+from folkmoot.conversations.schemas import Ask, ConversationCreate, Origin, created
 from folkmoot.keys.rotate import family_of
 from folkmoot.kit.access import Access
 from folkmoot.kit.errors import Conflict, NotFound
@@ -68,13 +69,17 @@ class ConversationService:
             raise NotFound("there is no such conversation, or it is not yours")
         return conversation
 
-    async def page(self, limit: int, cursor: str | None) -> tuple[Sequence[Conversation], str | None]:
+    async def page(
+        self, limit: int, cursor: str | None, *, origin: Origin = "app"
+    ) -> tuple[Sequence[Conversation], str | None]:
         """The caller's conversations, newest first."""
-        query = select(Conversation).where(Conversation.user_id == self._work.principal.user)
+        query = select(Conversation).where(
+            Conversation.user_id == self._work.principal.user, Conversation.origin == origin
+        )
         query = self._of_assistant_key(query)
         return await page(self._work.session, query, by=Conversation.id, limit=limit, cursor=cursor)
 
-    async def create(self, assistant_id: UUID, data: ConversationCreate) -> Conversation:
+    async def create(self, assistant_id: UUID, data: ConversationCreate, *, origin: Origin = "app") -> Conversation:
         """Begin a conversation with an assistant that the caller may read."""
         assistant, _ = await self._assistant(assistant_id)
         who = self._work.principal
@@ -85,6 +90,7 @@ class ConversationService:
                 assistant_id=assistant.id,
                 title=data.title,
                 key_id=who.key_id,
+                origin=origin,
             )
         )
         self._work.record("conversation.created", "conversation", conversation.id, user_id=who.user)
@@ -126,11 +132,13 @@ class ConversationService:
         answer: Task,
         streams: Streams,
         models: Snapshot,
+        history: Sequence[Turn] = (),
     ) -> Message:
         """Store the question and a pending answer, frozen to the assistant, model and collections of now.
 
         The commit opens the answer's stream and queues `answer`. The same `key` gives the same answer again.
         `models` is what the organisation has connected; what the spaces' classes forbid is refused here already.
+        `history` are turns before the question that are not stored yet, oldest first, none of them empty.
         Raises `Conflict` (`answer-in-progress`) while the conversation waits for another answer, and
         `TooManyRequests` (`spending-limit-reached`) for an API key that has spent its month.
         """
@@ -146,6 +154,12 @@ class ConversationService:
         class_ids = await classes_of(self._work, version.collection_ids, assistant.space_id)
         model = models.route("chat", models.text_of(class_ids), version.model_id).first
         shared = {"tenant_id": who.tenant, "conversation_id": conversation.id}
+        told: list[Message] = []
+        for turn in history:
+            told.append(
+                Message(id=uuid7(), **shared, parent_id=parent_id, role=turn.role, content=turn.text, status="complete")
+            )
+            parent_id = told[-1].id
         question = Message(
             id=uuid7(),
             **shared,
@@ -167,7 +181,7 @@ class ConversationService:
             model=model.described(),
             collection_ids=[str(item) for item in version.collection_ids],
         )
-        await self._work.session.execute(ADD, [_row(question), _row(reply)])
+        await self._work.session.execute(ADD, [_row(message) for message in (*told, question, reply)])
         await self._work.session.execute(
             TOUCH,
             {

@@ -34,6 +34,7 @@ class Form:
     """The fields of a request, and its file."""
 
     fields: dict[str, str] = field(default_factory=dict[str, str])
+    """By name; a field that comes several times is one with commas."""
     audio: bytes | None = None
     file_name: str = ""
     media_type: str = ""
@@ -52,7 +53,7 @@ async def transcribe(app: App, principal: Principal, form: Form) -> Response[Any
         raise Refused("response_format", f"{wanted[:40]!r} is not offered: it is one of {', '.join(FORMATS)}")
     if form.fields.get("stream", "").lower() in ("true", "1"):
         raise Refused("stream", "transcripts come whole: leave `stream` out")
-    if "word" in (form.fields.get("timestamp_granularities[]"), form.fields.get("timestamp_granularities")):
+    if "word" in form.fields.get("timestamp_granularities", "").split(","):
         raise Refused("timestamp_granularities", "times are told for segments, not for single words")
     model_id, temperature = form.need("model"), _number(form, "temperature")
     if form.audio is None:
@@ -164,7 +165,7 @@ class _Reader:
         part = self._part
         most = LARGEST_AUDIO if part is not None and part.name == "file" else LARGEST_FIELD
         if len(self._data) > most:
-            name = part.name[:40] if part is not None else ""
+            name = (part.name or "")[:40] if part is not None else ""
             raise ContentTooLarge(f"the field {name!r} has more than {most} bytes, the most that is taken")
 
     def _end(self, form: Form) -> None:
@@ -175,4 +176,5 @@ class _Reader:
             form.audio, form.file_name = data, (part.filename or "")[:200]
             form.media_type = (part.content_type or "")[:100]
         else:
-            form.fields[part.name] = data.decode("utf-8", "replace").strip()
+            text, name = data.decode("utf-8", "replace").strip(), (part.name or "").removesuffix("[]")
+            form.fields[name] = f"{form.fields[name]},{text}" if name in form.fields else text

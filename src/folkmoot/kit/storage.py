@@ -31,6 +31,7 @@ from obstore.store import LocalStore, S3Store
 
 from folkmoot.kit.crypto import (
     FILE_KEY_AT,
+    HEAD_BYTES,
     HEADER_BYTES,
     SEALED_SEGMENT_BYTES,
     SEGMENT_BYTES,
@@ -206,6 +207,11 @@ class Storage:
             raise
         await self._settle(path, key)
         return True
+
+    async def seal_of(self, tenant_id: UUID, key: str) -> bytes:
+        """How the sealed key of a file begins: with which key it is sealed. Raises as `read` does."""
+        head, _ = await self._fetch(_path(tenant_id, key), key, 0, HEADER_BYTES)
+        return bytes(head[FILE_KEY_AT : FILE_KEY_AT + HEAD_BYTES])
 
     async def read_bytes(self, tenant_id: UUID, key: str, start: int = 0, end: int | None = None) -> bytes:
         """`read`, in one piece: for files that are known to be small."""

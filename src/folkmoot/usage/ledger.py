@@ -79,7 +79,7 @@ class Ledger:
         key = await self._keys.get((account.tenant_id, account.key_id)) if account.key_id else None
         reservation = Reservation(uuid7(), account, amount, self._clock(), key.family_id if key else None)
         limited = key is not None and key.tokens_per_month is not None
-        if not limited and not await self._budgeted.get(account.tenant_id):
+        if not limited and not (amount and await self._budgeted.get(account.tenant_id)):
             return reservation
         asked = self._reserving.put(account.tenant_id, reservation)
         try:

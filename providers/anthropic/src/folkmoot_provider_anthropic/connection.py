@@ -69,8 +69,8 @@ class Connection:
         named = self._config.chat_models
         try:
             found = {model.id: model for model in await self._listed() if model.id and model.lifecycle != "retired"}
-        except InvalidRequest:
-            if self._is_anthropic or not named:
+        except InvalidRequest as error:
+            if self._is_anthropic or not named or error.field in ("version", "betas"):
                 raise
             found = {}  # a gateway without a list
         if named:

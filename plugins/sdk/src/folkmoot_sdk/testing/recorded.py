@@ -17,95 +17,49 @@ import asyncio
 import base64
 import json
 import logging
-import os
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import msgspec
 
 from folkmoot_sdk.config import Secret, decode_config
 from folkmoot_sdk.context import PluginContext
+from folkmoot_sdk.providers import EmbedRequest
+from folkmoot_sdk.testing.recording import (
+    FORMAT,
+    Body,
+    Call,
+    NotRecorded,
+    Recording,
+    RecordingError,
+    body_of,
+    differences,
+    headers_of,
+    line_error,
+    pieces_of,
+)
 from folkmoot_sdk.testing.scrub import SHORTEST, Scrubber
 
 if TYPE_CHECKING:
     from folkmoot_sdk.testing.providers import ProviderConformance
 
-FORMAT = 1
 HIDDEN = frozenset(
-    "authorization proxy-authorization cookie set-cookie x-api-key api-key x-goog-api-key ocp-apim-subscription-key "
-    "openai-organization openai-project anthropic-organization-id".split()
+    (
+        *("authorization", "proxy-authorization", "cookie", "set-cookie", "x-api-key", "api-key", "x-goog-api-key"),
+        *("ocp-apim-subscription-key", "openai-organization", "openai-project", "anthropic-organization-id"),
+    )
 )
 """Headers whose values are never written; what stood in them is hidden everywhere else too."""
-_DROPPED = frozenset(
-    "host user-agent accept accept-encoding connection content-length content-encoding transfer-encoding date server "
-    "alt-svc strict-transport-security".split()
-)
-"""Of no use in a test, or no longer true of what is written."""
 _REST_SECONDS = 10.0
 """How long the rest of an answer is waited for when the plugin has heard enough."""
 _KIT_ASKS = ("Say hello.", "Ada", "Bo")
 _KIT_EMBEDS = ("a red apple", "the council meets on Tuesdays", "snow")
-
-
-class RecordingError(ValueError):
-    """The recording cannot be written or read; the message says why."""
-
-
-class NotRecorded(AssertionError):
-    """A request came that was not recorded. No `httpx` error, so that no plugin takes it for trouble on the line."""
-
-
-class Body(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What was sent: parsed, if it is JSON, so that the order of keys does not matter."""
-
-    json: Any = msgspec.UNSET
-    text: str | None = None
-    base64: str | None = None
-
-
-class Piece(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A stretch of an answer as it came off the line."""
-
-    at: float
-    """Seconds since the request."""
-    text: str | None = None
-    base64: str | None = None
-    """In place of `text`, for bytes that are no whole characters."""
-
-    def bytes(self) -> bytes:
-        """As it came."""
-        return base64.b64decode(self.base64) if self.base64 is not None else (self.text or "").encode()
-
-
-class Call(msgspec.Struct, omit_defaults=True):
-    """A request and its answer."""
-
-    method: str
-    url: str
-    headers: dict[str, str] = {}
-    body: Body | None = None
-    status: int = 0
-    """0: the line broke before there was one."""
-    answer_headers: dict[str, str] = {}
-    pieces: list[Piece] = []
-    broke: str | None = None
-    """The `httpx` error that the line ended with."""
-    left: bool = False
-    """The plugin went away before the end, and the rest did not come."""
-
-
-class Recording(msgspec.Struct):
-    """The file."""
-
-    folkmoot_recording: int
-    recorded_on: str
-    calls: list[Call]
 
 
 @asynccontextmanager
@@ -125,6 +79,7 @@ async def record(
         params=http.params,
         cookies=http.cookies,
         timeout=http.timeout,
+        follow_redirects=http.follow_redirects,
     ) as client:
         yield client
     known = [secret.reveal() if isinstance(secret, Secret) else secret for secret in secrets]
@@ -134,8 +89,8 @@ async def record(
 def replay(path: str | Path, *, secrets: Iterable[str] = (), pace: float = 0.0) -> Replay:
     """A transport that answers out of the recording at `path`.
 
-    `secrets` are the made-up ones, if one stands in an address or a body. `pace` is how much of the recorded time passes:
-    0 none, 1 all of it. Raises `RecordingError` for a file that is none.
+    `secrets` are the made-up ones, if one stands in an address or a body. `pace` is how much of the recorded time
+    passes: 0 none, 1 all of it. Raises `RecordingError` for a file that is none.
     """
     try:
         found = msgspec.json.decode(Path(path).read_bytes(), type=Recording)
@@ -161,18 +116,14 @@ async def rehearse(
     `config` is the real configuration, as JSON; its secrets are taken out. Costs half a dozen short answers. Raises
     `ProviderError` if the service refuses, and `RecordingError`.
     """
-    # The kit brings asserts and watched sockets along, which replaying does not need.
-    from folkmoot_sdk.providers import EmbedRequest
-    from folkmoot_sdk.testing.harness import FixedClock
-
-    real = cast("msgspec.Struct", decode_config(kit.spec.config, dict(config)))
+    real = decode_config(kit.spec.config, dict(config))
     values = (getattr(real, name) for name in real.__struct_fields__)
     secrets = [value for value in values if isinstance(value, Secret)]
     async with AsyncExitStack() as stack:
         if http is None:
             http = await stack.enter_async_context(httpx.AsyncClient(timeout=120))
         client = await stack.enter_async_context(record(http, path, secrets=secrets, hide=hide))
-        context = PluginContext(client, logging.getLogger("folkmoot.plugins"), FixedClock())
+        context = PluginContext(client, logging.getLogger("folkmoot.plugins"), _Now())
         connection: Any = await stack.enter_async_context(kit.spec.connect(real, context))
         await connection.models()
         for text in _KIT_ASKS if kit.chat_model is not None else ():
@@ -192,10 +143,10 @@ class Replay(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Raises `NotRecorded` for a request that differs in method, address or body from all recorded ones."""
-        call = self._find(request.method, self._scrubber.url(str(request.url)), _body_of(request, await request.aread(),
-                                                                                         self._scrubber))  # fmt: skip
+        body = body_of(request, await request.aread(), self._scrubber)
+        call = self._find(request.method, self._scrubber.url(str(request.url)), body)
         if not call.status:
-            raise _error(call, request)
+            raise line_error(call, request)
         return httpx.Response(
             call.status, headers=call.answer_headers, stream=_Played(call, request, self._pace), request=request
         )
@@ -221,9 +172,17 @@ class Replay(httpx.AsyncBaseTransport):
         if not here:
             known = sorted({f"{call.method} {call.url}" for call in self._calls})
             return f"{method} {url} was not recorded, only {', '.join(known) or 'nothing'}: record the service again"
-        nearest = min((list(_differences(call.body, body)) for call in here), key=len)
+        nearest = min((list(differences(call.body, body)) for call in here), key=len)
         shown = "; ".join(nearest[:3])
         return f"{method} {url} was recorded with another body: {shown}. Record the service again, or ask as then"
+
+
+class _Now:
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        return monotonic()
 
 
 class _Recorder(httpx.AsyncBaseTransport):
@@ -241,8 +200,8 @@ class _Recorder(httpx.AsyncBaseTransport):
             raise
         heard.response = response
         # What is handed on is unpacked, as what is written: a secret could not be found in packed bytes.
-        headers = [(name, value) for name, value in response.headers.multi_items()
-                   if name not in ("content-encoding", "content-length", "transfer-encoding")]  # fmt: skip
+        packing = ("content-encoding", "content-length", "transfer-encoding")
+        headers = [(name, value) for name, value in response.headers.multi_items() if name.lower() not in packing]
         return httpx.Response(response.status_code, headers=headers, stream=heard, request=request)
 
 
@@ -255,6 +214,7 @@ class _Heard(httpx.AsyncByteStream):
         self.pieces: list[tuple[float, bytes]] = []
         self.broke: str | None = None
         self.over = False
+        self._cancelled = False
         self._begun = monotonic()
         self._coming: AsyncIterator[bytes] | None = None
 
@@ -269,10 +229,13 @@ class _Heard(httpx.AsyncByteStream):
         except httpx.TransportError as error:
             self.broke = type(error).__name__
             raise
+        except asyncio.CancelledError:
+            self._cancelled = True
+            raise
         self.over = True
 
     async def aclose(self) -> None:
-        if not self.over and self.broke is None:
+        if not (self.over or self._cancelled or self.broke):
             with suppress(TimeoutError, httpx.HTTPError, httpx.StreamError):
                 async with asyncio.timeout(_REST_SECONDS):
                     async for _ in self:
@@ -292,10 +255,12 @@ class _Played(httpx.AsyncByteStream):
             passed = piece.at
             yield piece.bytes()
         if self._call.broke is not None:
-            raise _error(self._call, self._request)
+            raise line_error(self._call, self._request)
         if self._call.left:
-            raise NotRecorded(f"the plugin left {self._call.method} {self._call.url} here when it was recorded: "
-                              "record it again, and hear it to its end")  # fmt: skip
+            raise NotRecorded(
+                f"the plugin left {self._call.method} {self._call.url} here when it was recorded: record it again, and "
+                "hear it to its end"
+            )
 
 
 def _write(path: Path, heard: list[_Heard], secrets: list[str], hidden: frozenset[str]) -> None:
@@ -309,10 +274,46 @@ def _write(path: Path, heard: list[_Heard], secrets: list[str], hidden: frozense
         answer = b"".join(piece.bytes() for piece in call.pieces).decode("utf-8", "replace")
         if scrubber.holds(json.dumps(msgspec.to_builtins(call), ensure_ascii=False)) or scrubber.holds(answer):
             raise RecordingError(
-                f"nothing is written to {path}: call {number} ({call.method} {urlsplit_host(call.url)}) would still show "
-                "a secret or a part of one. Give `secrets` what stands there, or `hide` the header"
+                f"nothing is written to {path}: call {number}, a {call.method} to {httpx.URL(call.url).host}, would "
+                "still show a secret or a part of one. Give `secrets` what stands there, or `hide` the header"
             )
     found = Recording(FORMAT, datetime.now(UTC).date().isoformat(), calls)
     draft = path.with_name(f".{path.name}.draft")
     draft.write_bytes(msgspec.json.format(msgspec.json.encode(found), indent=1) + b"\n")
     draft.replace(path)
+
+
+def _call_of(heard: _Heard, scrubber: Scrubber, hidden: frozenset[str]) -> Call:
+    response = heard.response
+    return Call(
+        method=heard.request.method,
+        url=scrubber.url(str(heard.request.url)),
+        headers=headers_of(heard.request.headers, scrubber, hidden),
+        body=body_of(heard.request, heard.body, scrubber),
+        status=response.status_code if response is not None else 0,
+        answer_headers=headers_of(response.headers, scrubber, hidden) if response is not None else {},
+        pieces=list(pieces_of(heard.pieces, scrubber)),
+        broke=heard.broke,
+        left=response is not None and not heard.over and heard.broke is None,
+    )
+
+
+def _values(heard: _Heard, hidden: frozenset[str]) -> Iterator[str]:
+    """What stood in the hidden headers of a call."""
+    shown = [heard.request.headers]
+    if heard.response is not None:
+        shown += [heard.response.request.headers, heard.response.headers]
+    for headers in shown:
+        for name, value in headers.multi_items():
+            if name.lower() in hidden:
+                # After the first `;` of a cookie come its date and path.
+                yield from _tokens(value.partition(";")[0] if name.lower() == "set-cookie" else value)
+
+
+def _tokens(value: str) -> Iterator[str]:
+    scheme, _, rest = value.partition(" ")
+    if scheme.lower() == "basic":
+        with suppress(ValueError):
+            yield from (part for part in base64.b64decode(rest).decode().split(":", 1) if len(part) >= SHORTEST)
+    for token in re.split(r"[\s,;]+", value):
+        yield from (part for part in (token, token.partition("=")[2]) if len(part) >= SHORTEST)

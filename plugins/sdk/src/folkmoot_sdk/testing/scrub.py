@@ -42,13 +42,17 @@ class Scrubber:
         """`data` with as many stars as each secret is long, so that what is cut into pieces can be cut as before."""
         return self._bytes.sub(lambda found: b"*" * len(found[0]), data) if self._bytes else data
 
-    def url(self, url: str) -> str:
-        """`url` without what stands before its host, and with stars as the value of parameters that sound secret."""
-        head, mark, query = re.sub(r"^(\w+://)[^/?#]*@", r"\1", url).partition("?")
+    def query(self, query: str) -> str:
+        """`name=value&…` with stars as the value of each name that sounds secret."""
         pairs = (pair.partition("=") for pair in query.split("&"))
-        hidden = "&".join(f"{name}={_STARS}" if _TELLS.match(name) and value else f"{name}{is_}{value}"
-                          for name, is_, value in pairs)  # fmt: skip
-        return self.text(f"{head}{mark}{hidden}")
+        hidden = (f"{name}={_STARS}" if value and _TELLS.match(name) else f"{name}{sign}{value}"
+                  for name, sign, value in pairs)  # fmt: skip
+        return self.text("&".join(hidden))
+
+    def url(self, url: str) -> str:
+        """`url` as `query` has it, and without what stands before its host."""
+        head, mark, query = re.sub(r"^(\w+://)[^/?#]*@", r"\1", url).partition("?")
+        return f"{self.text(head)}{mark}{self.query(query)}"
 
     def holds(self, text: str) -> bool:
         """Whether a secret, or a good part of one, still stands in `text`, in either case."""
