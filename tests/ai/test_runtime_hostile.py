@@ -31,7 +31,9 @@ from folkmoot.ai.catalogue import Catalogue
 from folkmoot.ai.connect import connect
 from folkmoot.ai.route import Route
 from folkmoot.ai.runtime import Answering, Runtime
+from folkmoot.kit.access import Principal
 from folkmoot.usage.ledger import Account
+from folkmoot.usage.models import Budget
 from tests.support.hostile_upstream import WORDS, HostileUpstream
 from tests.support.openai_stub import OpenAIStub
 
@@ -127,7 +129,8 @@ def hurried(monkeypatch):
 async def calling(app, superuser, owner, upstream, request):
     """With a budget, so that every call is reserved."""
     made = Calling(app, superuser, owner, request.param)
-    await owner.made("/usage/budgets", kind="tenant", period="month", amount=10**12)
+    async with app.begin(Principal.system(owner.tenant_id)) as work:
+        work.session.add(Budget(tenant_id=owner.tenant_id, kind="tenant", period="month", amount=10**12))
     await made.connected(upstream)
     upstream.requests.clear()
     return made
@@ -322,7 +325,7 @@ async def test_stopping_reaches_the_provider_within_100_ms(calling, upstream, fa
         asking = asyncio.create_task(calling.chat(route=route, events=events))
         await upstream.until(lambda upstream: upstream.open)
         async with asyncio.timeout(SECONDS):
-            while failure != "wait=600" and not any(isinstance(event, TextDelta) for event in events):
+            while failure != "wait=600" and not any(isinstance(event, TextDelta) for event in events):  # noqa: ASYNC110
                 await asyncio.sleep(0.005)
         stopped = time.monotonic()
         asking.cancel()

@@ -106,8 +106,8 @@ def in_order(body: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def said_in(message: dict[str, Any]) -> list[dict[str, Any]]:
-    content = message.get("content") or []
-    return [{"type": "text", "text": content}] if isinstance(content, str) else content
+    content = message.get("content")
+    return [{"type": "text", "text": content}] if isinstance(content, str) else content or []
 
 
 def words_of(value: Any) -> str:

@@ -269,11 +269,12 @@ class _Answer:
             yield _event("content_block_delta", index=0, delta={"type": "text_delta", "text": huge})
         if "unknown" in self.told:
             yield _event("aurora", colour="green", index=0)
-            yield _event("content_block_delta", index=0, delta={"type": "aurora_delta", "colour": "green"})
         said = 0
         for index, block in enumerate(self.blocks):
             begin, deltas = split(block)
             yield _event("content_block_start", index=index, content_block=begin)
+            if "unknown" in self.told:
+                yield _event("content_block_delta", index=index, delta={"type": "aurora_delta", "colour": "green"})
             for delta in deltas:
                 if said == int(self.told.get("fail", -1)):
                     kind = self.told.get("type", "overloaded_error")

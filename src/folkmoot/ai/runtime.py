@@ -201,9 +201,10 @@ class Runtime:
                 purpose="query" if query else "document",
                 dimensions=dimensions,
             )
+            refused = [vector for vector in outcome.vectors if isinstance(vector, ProviderError)]
+            if refused and len(refused) == len(texts):
+                raise refused[0]
             meter.embedded(sum(outcome.tokens), estimated=outcome.estimated)
-            if texts and all(isinstance(vector, ProviderError) for vector in outcome.vectors):
-                raise next(vector for vector in outcome.vectors if isinstance(vector, ProviderError))
         except ProviderError as error:
             meter.failed(error)
             await self._breaker.failed(choice.connection.id, error)

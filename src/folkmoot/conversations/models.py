@@ -30,6 +30,8 @@ class Conversation(Tenanted, Changing):
     title: Mapped[str] = mapped_column(default="")
     key_id: Mapped[UUID | None] = mapped_column(index=True)
     """The API key that began it."""
+    origin: Mapped[str] = mapped_column(default="app", server_default="app")
+    """`app`, or `api` for one call through `/v1`, which lists do not show unless asked for."""
 
 
 class Message(Tenanted, Base):

@@ -172,7 +172,8 @@ class Replay(httpx.AsyncBaseTransport):
         if not here:
             known = sorted({f"{call.method} {call.url}" for call in self._calls})
             return f"{method} {url} was not recorded, only {', '.join(known) or 'nothing'}: record the service again"
-        nearest = min((list(differences(call.body, body)) for call in here), key=len)
+        bodies = [call.body.content if call.body else None for call in here]
+        nearest = min((list(differences(each, body.content if body else None)) for each in bodies), key=len)
         shown = "; ".join(nearest[:3])
         return f"{method} {url} was recorded with another body: {shown}. Record the service again, or ask as then"
 

@@ -126,8 +126,7 @@ def pieces_of(pieces: Iterable[tuple[float, bytes]], scrubber: Scrubber) -> Iter
 
 def differences(recorded: object, asked: object, place: str = "") -> Iterator[str]:
     """Where two bodies differ, as `messages[0].content is 'b', was 'a'`."""
-    if isinstance(recorded, Body) and isinstance(asked, Body):
-        recorded, asked = recorded.content, asked.content
+    same, change = recorded == asked, f"{place or 'the body'} is {_short(asked)}, was {_short(recorded)}"
     if isinstance(recorded, dict) and isinstance(asked, dict):
         one, other = cast("dict[str, object]", recorded), cast("dict[str, object]", asked)
         for key in one | other:
@@ -137,8 +136,8 @@ def differences(recorded: object, asked: object, place: str = "") -> Iterator[st
         for index in range(max(len(mine), len(theirs))):
             one_item, other_item = (each[index] if index < len(each) else _NOTHING for each in (mine, theirs))
             yield from differences(one_item, other_item, f"{place}[{index}]")
-    elif cast("object", recorded) != cast("object", asked):
-        yield f"{place or 'the body'} is {_short(cast('object', asked))}, was {_short(cast('object', recorded))}"
+    elif not same:
+        yield change
 
 
 def _short(value: object) -> str:
