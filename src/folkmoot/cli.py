@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from folkmoot.commands.audit import audit
+from folkmoot.commands.keys import keys
 from folkmoot.commands.people import user
 from folkmoot.commands.platform import platform
 from folkmoot.commands.reach import DATA, settings_of
@@ -215,5 +216,5 @@ def openapi() -> None:
     click.echo(msgspec.json.format(msgspec.json.encode(document, order="deterministic"), indent=1).decode())
 
 
-for group in (tenant, user, platform, audit):
+for group in (tenant, user, platform, audit, keys):
     main.add_command(group)

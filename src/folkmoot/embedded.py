@@ -6,6 +6,7 @@ they know stays in the data folder:
 
     postgres/  redis/   the files of the two engines; as root, they belong to an unprivileged account
     secrets.json        passwords and the master key, made once: keep a copy wherever a backup goes
+    master-key          the master key alone, for the processes of `up`; made from secrets.json
     logs/               what the engines say
     lock                held while a process works with the folder; holds its pid
     runtime.json        where the engines listen just now; gone after an orderly stop
@@ -20,7 +21,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -43,10 +44,12 @@ from folkmoot.embedded_host import (
     make_sockets,
     open_log,
     read_json,
+    read_text,
     redis_answers,
     remove_sockets,
     take_lock,
     write_private,
+    write_private_text,
 )
 
 __all__ = [
@@ -61,7 +64,10 @@ __all__ = [
     "Engines",
     "EnginesNotRunning",
     "endpoints_of",
+    "master_key_file",
+    "put_secret_keys",
     "secret_key",
+    "secret_keys",
 ]
 
 SUPERUSER, OWNER, RUNTIME, DATABASE = "postgres", "folkmoot_owner", "folkmoot_runtime", "folkmoot"
@@ -349,8 +355,27 @@ def endpoints_of(data: Path) -> Endpoints:
 
 
 def secret_key(data: Path) -> bytes:
-    """The 32-byte master key of this data folder, made on first use."""
-    return base64.b64decode(_secrets(data.absolute())["secret_key"])
+    """The 32-byte master key of this data folder, made on first use; the first, while there are two."""
+    return base64.b64decode(secret_keys(data)[0])
+
+
+def secret_keys(data: Path) -> tuple[str, ...]:
+    """The master keys of this data folder in base64: one, and while it is being exchanged two, the new one first."""
+    return tuple(_secrets(data.absolute())["secret_key"].split(","))
+
+
+def master_key_file(data: Path) -> Path:
+    """A file with nothing but the master keys, as processes read it; `secrets.json` is what counts."""
+    path = data.absolute() / "master-key"
+    if read_text(path) != ",".join(secret_keys(data)):
+        write_private_text(path, ",".join(secret_keys(data)))
+    return path
+
+
+def put_secret_keys(data: Path, keys: Sequence[str]) -> None:
+    """Replace the master keys of this data folder, each file at once or not at all."""
+    write_private(data.absolute() / "secrets.json", _secrets(data.absolute()) | {"secret_key": ",".join(keys)})
+    master_key_file(data)
 
 
 def _secrets(data: Path) -> dict[str, str]:

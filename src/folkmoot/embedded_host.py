@@ -320,13 +320,25 @@ def open_log(path: Path) -> tuple[IO[bytes], int]:
 
 
 def write_private(path: Path, content: Mapping[str, str]) -> None:
+    write_private_text(path, json.dumps(content, indent=1))
+
+
+def write_private_text(path: Path, content: str) -> None:
     draft = path.with_name(path.name + ".draft")
     draft.unlink(missing_ok=True)
     with open(draft, "x", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
-        json.dump(content, file, indent=1)
+        file.write(content)
         file.flush()
         os.fsync(file.fileno())
     draft.replace(path)
+
+
+def read_text(path: Path) -> str:
+    """What a file says; nothing if it is not there."""
+    try:
+        return path.read_text()
+    except FileNotFoundError:
+        return ""
 
 
 def read_json(path: Path) -> dict[str, str]:

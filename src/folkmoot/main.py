@@ -25,8 +25,11 @@ from folkmoot.assistants.routes import AssistantController, ModelMoveController
 from folkmoot.audit.routes import AuditController, PlatformAuditController
 from folkmoot.classification.routes import DataClassController
 from folkmoot.conversations.routes import ConversationController, MessageController
+from folkmoot.conversations.tasks import answer_message
 from folkmoot.federation.routes import AccountController, ExternalSignInController, LoginMethodController
 from folkmoot.feed.routes import FeedController
+from folkmoot.gateway.errors import Handlers, elsewhere
+from folkmoot.gateway.routes import gateway
 from folkmoot.guard import authenticate, guard, note_refusal
 from folkmoot.identity.routes import AuthController, MeController, SecondFactorController, SessionController, jwks
 from folkmoot.keys.routes import KeyController
@@ -123,19 +126,16 @@ def create_app(settings: Settings) -> Litestar:
         ],
     )
     service = Litestar(
-        route_handlers=[Router(path="/api/v1", route_handlers=list(DOMAINS)), public],
+        route_handlers=[
+            Router(path="/api/v1", route_handlers=list(DOMAINS)),
+            gateway(answer_message, HANDLERS),
+            public,
+        ],
         lifespan=[lifespan],
         guards=[guard],
         middleware=[PrometheusConfig(app_name="folkmoot", prefix="folkmoot", group_path=True).middleware],
         dependencies={"work": Provide(http.provide_work), "app": Provide(http.provide_app)},
-        exception_handlers={
-            AppError: http.on_app_error,
-            Forbidden: on_forbidden,
-            ValidationException: http.on_validation,
-            HTTPException: http.on_http_exception,
-            DBAPIError: http.on_database_error,
-            Exception: http.on_crash,
-        },
+        exception_handlers=elsewhere(HANDLERS),
         before_request=before_request,
         before_send=[before_send],
         request_max_body_size=settings.max_body_bytes,
@@ -169,6 +169,17 @@ def on_forbidden(request: Request[Any, Any, Any], error: Forbidden) -> Response[
     """What a service refused is in the log as well."""
     note_refusal(request, error)
     return http.on_app_error(request, error)
+
+
+HANDLERS: Handlers = {
+    AppError: http.on_app_error,
+    Forbidden: on_forbidden,
+    ValidationException: http.on_validation,
+    HTTPException: http.on_http_exception,
+    DBAPIError: http.on_database_error,
+    Exception: http.on_crash,
+}
+"""Errors as `application/problem+json`; under `/v1` the same is told as OpenAI does."""
 
 
 @get("/health/live", operation_id="live", summary="Is the process alive", media_type=MediaType.JSON)

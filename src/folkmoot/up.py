@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -38,7 +37,7 @@ def settings_for(data: Path, endpoints: embedded.Endpoints, base: Settings) -> S
         database_url=endpoints.runtime_url,
         owner_database_url=endpoints.owner_url,
         redis_url=endpoints.redis_url,
-        secret_key=(base64.b64encode(embedded.secret_key(data)).decode(),),
+        secret_key=embedded.secret_keys(data),
         storage_url=(data.absolute() / "files").as_uri(),
     )
 
@@ -48,7 +47,6 @@ def environment_of(settings: Settings) -> dict[str, str]:
     return {
         "FOLKMOOT_DATABASE_URL": settings.database_url,
         "FOLKMOOT_REDIS_URL": settings.redis_url,
-        "FOLKMOOT_SECRET_KEY": ",".join(settings.secret_key),
         "FOLKMOOT_STORAGE_URL": settings.storage_url,
         "FOLKMOOT_HOST": settings.host,
         "FOLKMOOT_PORT": str(settings.port),
@@ -75,7 +73,7 @@ class Child:
         with self.log.open("ab") as out:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "folkmoot", *self.arguments],
-                env={**os.environ, **self.environment},
+                env=_without_key(os.environ) | self.environment,
                 stdout=out,
                 stderr=out,
                 stdin=subprocess.DEVNULL,
@@ -148,7 +146,8 @@ class Up:
             # Before anything says that it is ready: whoever asks then can sign in.
             self._say("database migrated")
             self._first(settings)
-        environment = environment_of(settings)
+        # From a file, so that `folkmoot keys rotate --data` can change it under them.
+        environment = environment_of(settings) | {"FOLKMOOT_SECRET_KEY_FILE": str(embedded.master_key_file(self._data))}
         logs = self._data / "logs"
         logs.mkdir(exist_ok=True)
         for name, arguments in (("worker", ["worker"]), ("API", ["serve"])):
@@ -213,6 +212,10 @@ class Up:
 
 class _StoppedError(Exception):
     """Told to stop before everything was up."""
+
+
+def _without_key(environment: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in environment.items() if name != "FOLKMOOT_SECRET_KEY"}
 
 
 def _shown(host: str) -> str:

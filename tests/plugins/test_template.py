@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import subprocess
 import sys
@@ -48,6 +49,19 @@ def test_the_host_loads_it_by_its_entry_point(tmp_path, monkeypatch):
 
     assert [(found.name, found.error) for found in manager.plugins] == [("provider-night-watch", None)]
     assert manager.providers["night-watch"].title == "Night watch"
+
+
+def test_it_is_about_twenty_lines_of_python(tmp_path):
+    source = (render("night-watch", tmp_path) / "src/folkmoot_provider_night_watch/__init__.py").read_text()
+    tree = ast.parse(source)
+    notes = {
+        line
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+        for line in range(node.lineno, node.end_lineno + 1)
+    }
+    lines = [line for number, line in enumerate(source.splitlines(), start=1) if number not in notes]
+    assert 15 <= len([line for line in lines if line.strip() and not line.strip().startswith("#")]) <= 24
 
 
 def test_no_placeholder_is_left(tmp_path):

@@ -88,7 +88,17 @@ def python() -> Path:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (mark.exists() and mark.read_text() == wanted and found.exists()):
             done = subprocess.run(
-                [_uv(), "sync", "--quiet", "--frozen", "--compile-bytecode", "--project", str(PROJECT), "--python", sys.executable],
+                [
+                    _uv(),
+                    "sync",
+                    "--quiet",
+                    "--frozen",
+                    "--compile-bytecode",
+                    "--project",
+                    str(PROJECT),
+                    "--python",
+                    sys.executable,
+                ],
                 env={"UV_SYSTEM_CERTS": "1"}
                 | {name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"}
                 | {"UV_PROJECT_ENVIRONMENT": str(HOME)},

@@ -12,6 +12,7 @@ last user message, unless that message holds a directive:
     [[stall=5]]                 five seconds of silence after the first word
     [[cut=5]]                   break the line after five words
     [[html]] [[error-in-200]] [[no-usage]] [[no-done]]
+    [[status=401 repeat-key]]   the error repeats the key that was sent, as some services do
     [[cite]]                    a sentence of the prompt's first passage, and " [1]"
 """
 
@@ -127,14 +128,17 @@ class OpenAIStub:
             return await _send(writer, 404, _error(f"The model {model!r} does not exist", "model_not_found"))
         if route[1] == "/v1/embeddings":
             return await _send(writer, 200, _embeddings(body))
-        return await _Answer(self, body).send(reader, writer)
+        return await _Answer(self, body, request.headers.get("authorization", "").removeprefix("Bearer ")).send(
+            reader, writer
+        )
 
 
 class _Answer:
     """One answer: what to say, how fast, and how to fail on the way."""
 
-    def __init__(self, stub: OpenAIStub, body: dict[str, Any]) -> None:
+    def __init__(self, stub: OpenAIStub, body: dict[str, Any], key: str) -> None:
         self.stub = stub
+        self.key = key
         self.body = body
         self.prompt = [_text(message.get("content")) for message in body.get("messages") or []]
         turns = [m for m in body.get("messages") or [] if m.get("role") == "user"]
@@ -157,7 +161,10 @@ class _Answer:
             await asyncio.sleep(float(told["wait"]))
         if "status" in told:
             extra = f"Retry-After: {told['retry_after']}\r\n" if "retry_after" in told else ""
-            error = _error(told.get("message", "told to fail"), told.get("code", "stub_failure"))
+            said = told.get("message", "told to fail")
+            if "repeat-key" in told:
+                said = f"You sent {self.key}, and it is wrong"
+            error = _error(said, told.get("code", "stub_failure"))
             return await _send(writer, int(told["status"]), error, extra)
         if "html" in told:
             return await _send(writer, 200, b"<!doctype html><title>Sign in</title>", kind="text/html")

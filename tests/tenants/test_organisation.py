@@ -55,7 +55,13 @@ async def test_settings_begin_with_their_defaults(owner):
     assert read.status_code == 200
     body = read.json()
     assert body["id"] == str(owner.tenant_id)
-    assert body["settings"] == {"allowed_origins": [], "password_login": True, "require_second_factor": False}
+    assert body["settings"] == {
+        "allowed_origins": [],
+        "password_login": True,
+        "require_second_factor": False,
+        "currency": "USD",
+        "usd_rate": 1.0,
+    }
     assert body["quotas"] == {"max_users": None, "max_storage_bytes": None, "requests_per_minute": None}
     assert body["usage"] == {"users": 1, "storage_bytes": 0}
     assert read.headers["etag"]
@@ -81,6 +87,8 @@ async def test_what_is_absent_stays_and_rows_of_origins_follow(owner, tenancy, o
         "allowed_origins": kept[:1],
         "password_login": True,
         "require_second_factor": True,
+        "currency": "USD",
+        "usd_rate": 1.0,
     }
     assert await origins(owner.tenant_id) == kept[:1]
     assert await origins(other.tenant_id) == ["https://other.example"]

@@ -9,8 +9,11 @@ class TestProvider(ProviderConformance):
     spec = register_ai_providers()[0]
     chat_model = "__kind__-1"
 
-    # Once chat() asks a service, give the kit a fake of it that answers correctly. It then also tests
-    # what happens when that service refuses, stalls, breaks off or talks nonsense:
+    # Once chat() asks a service, say what it answers: a fake, or a recording of the real one. The kit then also
+    # tests what happens when the service refuses, stalls, breaks off or talks nonsense:
+    #
+    # def config(self):
+    #     return {"api_key": "made-up-key"}
     #
     # def transport(self):
-    #     return httpx.MockTransport(answer_like_my_service)
+    #     return replay("tests/recorded.json")  # from folkmoot_sdk.testing.recorded

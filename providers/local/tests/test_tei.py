@@ -40,8 +40,8 @@ def sent(stub, path):
     return [request.body for request in stub.requests if request.path == path]
 
 
-async def test_the_one_model_is_listed_as_what_it_is(stub):
-    async with connected("tei", stub.url) as connection:
+async def test_the_one_model_is_listed_as_what_it_is():
+    async with TeiStub() as stub, connected("tei", stub.url) as connection:
         (model,) = await connection.models()
     assert (model.name, model.kind, model.dimensions) == (E5, "embedding", 1024)
     assert (model.context_window, model.max_batch, model.max_batch_tokens) == (20, 4, 16384)

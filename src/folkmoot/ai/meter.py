@@ -122,11 +122,12 @@ class Meter:
         told = self._usage
         if self._request is None or not self._reached:
             return told or Usage(0, 0)
-        if told is not None and self._finished:
+        # All zero is what some say who do not count.
+        if told is not None and self._finished and (told.input_tokens > 0 or told.output_tokens > 0):
             return told
         self._estimated = True
         said = math.ceil(self._said / CHARACTERS_PER_TOKEN)
-        if told is None:
+        if told is None or told.input_tokens <= 0:
             return Usage(_asked(self._request), said)
         # Some tell the input at the beginning, and the output only at the end that did not come.
         return msgspec.structs.replace(told, output_tokens=max(told.output_tokens, said))

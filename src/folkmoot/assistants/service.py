@@ -8,13 +8,13 @@ from uuid import UUID
 
 from advanced_alchemy.repository import SQLAlchemyAsyncRepository
 from msgspec import UNSET, UnsetType
-from sqlalchemy import and_, bindparam, delete, select
+from sqlalchemy import and_, bindparam, delete, or_, select
 
 from folkmoot.ai.service import ModelService
 from folkmoot.assistants.models import Assistant, AssistantVersion
 from folkmoot.assistants.schemas import AssistantCreate, AssistantUpdate
 from folkmoot.kit.access import Access, Permission, SpaceKind, SpaceRole, space_access
-from folkmoot.kit.errors import NotFound
+from folkmoot.kit.errors import Forbidden, NotFound
 from folkmoot.kit.paging import check_match, page
 from folkmoot.kit.structs import patch
 from folkmoot.kit.work import Work
@@ -83,6 +83,27 @@ class AssistantService:
         )
         newest = {version.assistant_id: version for version in versions}
         return [(row, newest[row.id]) for row in rows], after
+
+    async def askable(self, most: int) -> Sequence[tuple[Assistant, str]]:
+        """The assistants that the caller may ask, with the name of the space of each, by name; at most so many."""
+        query = (
+            select(Assistant, Space.name)
+            .join(Space, Space.id == Assistant.space_id)
+            .where(
+                Assistant.space_id.in_(self._spaces.mine()),
+                or_(Assistant.published, Assistant.space_id.in_(self._spaces.drafting())),
+            )
+        )
+        only = self._work.principal.assistant_id
+        if only is not None:
+            # It answers for as long as its maker may still edit it.
+            try:
+                await self.get(only, Access.EDIT)
+            except (NotFound, Forbidden):
+                return []
+            query = query.where(Assistant.id == only)
+        rows = await self._work.session.execute(query.order_by(Assistant.name, Assistant.id).limit(most))
+        return [(assistant, space) for assistant, space in rows]
 
     async def create(self, space_id: UUID, data: AssistantCreate) -> tuple[Assistant, AssistantVersion]:
         """Make an assistant with its first version. Raises `NotFound` for a model or collection it may not use."""

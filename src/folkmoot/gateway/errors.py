@@ -22,12 +22,21 @@ from folkmoot_sdk import (
     ProviderError,
     QuotaExhausted,
     RateLimited,
+    Unavailable,
 )
 from litestar import Request, Response
 from litestar.exceptions import HTTPException
 
 from folkmoot.kit import http
-from folkmoot.kit.errors import AppError, BadRequest, NotAvailable, NotFound, TooManyRequests, ValidationFailed
+from folkmoot.kit.errors import (
+    AppError,
+    BadRequest,
+    Conflict,
+    NotAvailable,
+    NotFound,
+    TooManyRequests,
+    ValidationFailed,
+)
 from folkmoot.kit.structs import Struct
 
 PREFIX = "/v1"
@@ -55,6 +64,20 @@ CODES = {
     "provider-invalid-request": None,
 }
 """Ours to theirs; all others are written with underscores, as theirs are."""
+_OF_CODE = {
+    kind.code: kind
+    for kind in (
+        AuthenticationFailed,
+        BadResponse,
+        ContentRefused,
+        ContextTooLong,
+        InvalidRequest,
+        ModelNotFound,
+        QuotaExhausted,
+        RateLimited,
+        Unavailable,
+    )
+}
 _IN_VAIN = frozenset({"insufficient_quota", "provider_authentication_failed", "provider_quota_exhausted"})
 _PLACE = re.compile(r" - at `\$\.?([^`]*)`$")
 
@@ -130,6 +153,20 @@ def of_provider(error: ProviderError) -> AppError:
         case _:
             found = NotAvailable(str(error), code=error.code)
     return found
+
+
+def of_answer(code: str, detail: str, *, retryable: bool) -> AppError:
+    """Why an assistant's answer failed, as the same failure of a plain model is told."""
+    kind = _OF_CODE.get(code)
+    if kind is not None:
+        return of_provider(kind(detail))
+    if code in ("budget-exhausted", "spending-limit-reached"):
+        return TooManyRequests(detail, 60.0, code=code)
+    if code in STATUS:
+        return Conflict(detail, code=code)
+    if code == AppError.code:
+        return AppError(detail)
+    return (NotAvailable if retryable else BadGateway)(detail, code=code)
 
 
 def in_their_form(handler: Handler) -> Handler:

@@ -34,7 +34,7 @@ from folkmoot.kit.crypto import (
     UnknownMasterKey,
     wrapped_under,
 )
-from folkmoot.kit.data_keys import DERIVE, OLD, SEAL, KeyRow, KeyStore, Remembered
+from folkmoot.kit.data_keys import DERIVE, OLD, SEAL, KeyRow, KeyStore, Remembered, TenantKey
 from folkmoot.kit.errors import NotAvailable
 from folkmoot.kit.log import get_logger
 from folkmoot.settings import SettingsError
@@ -291,7 +291,7 @@ class Keyring:
                 log.exception("keys.look_crashed")
 
 
-def in_use(rows: Sequence[KeyRow]) -> int:
+def in_use(rows: Sequence[KeyRow | TenantKey]) -> int:
     """The version that is used of some of one purpose; 0 if there is none."""
     now = datetime.now(UTC)
     return max(

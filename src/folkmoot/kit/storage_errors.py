@@ -1,12 +1,12 @@
 """What can go wrong with stored files.
 
-    StorageError
-    ├── Missing          nothing lies under the key
-    ├── TooBig           more than the limit came in; nothing was kept
-    ├── InvalidKey       a key that could mean another place
-    ├── BadStorageUrl    not a URL of a store that we know
-    └── StorageFailed    the store itself failed: disk full, bucket away, credentials wrong
-    crypto.Tampered      what lies there is not what was written
+StorageError
+├── Missing          nothing lies under the key
+├── TooBig           more than the limit came in; nothing was kept
+├── InvalidKey       a key that could mean another place
+├── BadStorageUrl    not a URL of a store that we know
+└── StorageFailed    the store itself failed: disk full, bucket away, credentials wrong
+crypto.Tampered      what lies there is not what was written
 """
 
 from __future__ import annotations

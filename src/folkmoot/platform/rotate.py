@@ -22,7 +22,7 @@ from folkmoot.identity.tokens import signing_purpose
 from folkmoot.kit import envelope
 from folkmoot.kit.access import Principal
 from folkmoot.kit.app import App
-from folkmoot.kit.crypto import KEY_BYTES, CryptoError, wrapped_under
+from folkmoot.kit.crypto import KEY_BYTES, CryptoError, MasterKeys, NoPlaceForKeys, Roots, wrapped_under
 from folkmoot.kit.data_keys import DERIVE, OLD, SEAL, TenantKey
 from folkmoot.kit.errors import Conflict
 from folkmoot.kit.log import get_logger
@@ -66,9 +66,12 @@ class Rotation:
 
     def __init__(self, app: App, say: Say = lambda _: None, *, operator: str = "") -> None:
         self._app, self._say, self._operator = app, say, operator
-        self._masters = app.keyring.masters
         self._report = Report()
         self._names: dict[UUID, str] = {}
+
+    @property
+    def _masters(self) -> MasterKeys:
+        return self._app.keyring.masters
 
     async def run(self, *, data_keys: bool = False, stolen: bool = False) -> Report:
         """Wrap everything with the first master key, and move what is sealed in an older way.
@@ -84,7 +87,9 @@ class Rotation:
             )
         redis, mine = self._app.redis, str(uuid4())
         if not await redis.set(LEASE, mine, nx=True, ex=LEASE_SECONDS):
-            raise Conflict("another rotation of keys runs, or was cut off: try again in five minutes", code="in-progress")
+            raise Conflict(
+                "another rotation of keys runs, or was cut off: try again in five minutes", code="in-progress"
+            )
         keeper = asyncio.create_task(self._keep_lease())
         try:
             await self._app.keyring.look()
@@ -97,11 +102,12 @@ class Rotation:
 
     async def _rotate(self, *, data_keys: bool, stolen: bool) -> None:
         # The platform's first: from then on nobody adds a key under another master key.
-        for tenant_id in (PLATFORM, *await self._tenants()):
+        await self._wrap(PLATFORM)
+        for tenant_id in await self._tenants():
             await self._wrap(tenant_id)
         if data_keys:
             for tenant_id in await self._tenants():
-                await self._renew(tenant_id, SEAL)
+                await self._renew(tenant_id, SEAL, stolen=stolen)
             # The platform's last: it is by them that every process hears of the others.
             await self._renew(PLATFORM, SEAL, DERIVE, stolen=stolen)
         await self._until_everybody_knows()
@@ -153,14 +159,19 @@ class Rotation:
                 )
                 self._report.made += 1
             for row in rows:
-                if stolen and row.purpose == DERIVE:
+                if stolen and row.purpose != SEAL and row.purpose.partition(":")[0] not in EVIDENCE:
                     # Remembered in the row, so that a rotation that is taken up again knows it.
                     row.until = now
 
     async def _until_everybody_knows(self) -> None:
         async with self._app.begin(Principal.system(PLATFORM)) as work:
-            newest = max(row.use_from for row in await _locked(work, PLATFORM))
-        wait = (newest - datetime.now(UTC)).total_seconds() + 2 * envelope.LOOK_SECONDS
+            renewed = [
+                row.use_from
+                for row in await _locked(work, PLATFORM)
+                if row.purpose in (SEAL, DERIVE) and row.version > 1
+            ]
+        now = datetime.now(UTC)
+        wait = (max(renewed, default=now - timedelta(days=1)) - now).total_seconds() + 2 * envelope.LOOK_SECONDS
         if wait > 0:
             self._say(f"waiting {wait:.0f} seconds, until every process knows the new keys")
             await asyncio.sleep(wait)
@@ -173,7 +184,11 @@ class Rotation:
         if old or sum(row.purpose == SEAL for row in rows) > 1:
             name = self._names.get(tenant_id, str(tenant_id))
             moving = Resealing(self._app, tenant_id, lambda line: self._say(f"{name}: {line}"))
-            await moving.run()
+            try:
+                await moving.run()
+            except NoPlaceForKeys:
+                # The organisation was deleted meanwhile.
+                return
             self._report.secrets += moving.secrets
             self._report.files += moving.files
             for fault in moving.faults:
@@ -193,7 +208,7 @@ class Rotation:
             if not marks:
                 return
             keep: dict[str, datetime | None] = {"audit-seal": None, "recovery-code": None}
-            if not stolen and await work.session.scalar(_OPEN_LINKS, {"tenant": tenant_id}):
+            if not (stolen or marks[0].until) and await work.session.scalar(_OPEN_LINKS, {"tenant": tenant_id}):
                 keep["link"] = self._in_days(self._app.settings.invitation_days)
             for mark in marks:
                 await work.session.delete(mark)
@@ -210,9 +225,8 @@ class Rotation:
             for row in roots:
                 if row.version >= in_use:
                     continue
-                keep = self._keeping(stolen=row.until is not None)
-                for purpose, until in keep.items():
-                    derived = envelope.derived(self._key(row), purpose)
+                for purpose, until in self._keeping(stolen=row.until is not None).items():
+                    derived = Roots([self._key(row)], {}, None).derive(purpose)
                     work.session.add(self._put(_kept(purpose, row.version, until), derived))
                 await work.session.delete(row)
                 self._report.removed += 1
@@ -220,14 +234,14 @@ class Rotation:
             if marks and not self._report.faults:
                 for mark in marks:
                     await work.session.delete(mark)
-                self._keep_old(work, None, self._keeping(stolen=stolen))
+                self._keep_old(work, None, self._keeping(stolen=stolen or marks[0].until is not None))
                 self._keep_old(work, PLATFORM, {"audit-seal": None})
 
     async def _retire(self, work: Work, rows: Iterable[TenantKey]) -> None:
         """Nothing is sealed with the older data keys any more, as far as we know; later we know for sure."""
         sealing, now = [row for row in rows if row.purpose == SEAL], datetime.now(UTC)
         for row in sealing:
-            if row.version == envelope.in_use(sealing):
+            if row.version >= envelope.in_use(sealing):
                 continue
             if row.until is None:
                 row.until = now + RETIRED
@@ -267,9 +281,7 @@ class Rotation:
                 work.session.add(self._put(_kept(name, -place, until), derived))
 
     def _key(self, row: TenantKey) -> bytes:
-        return self._masters.unwrap(
-            row.wrapped, tenant_id=row.tenant_id, purpose=row.purpose, version=row.version
-        )
+        return self._masters.unwrap(row.wrapped, tenant_id=row.tenant_id, purpose=row.purpose, version=row.version)
 
     def _put(self, row: TenantKey, key: bytes) -> TenantKey:
         row.wrapped = self._masters.wrap(key, tenant_id=row.tenant_id, purpose=row.purpose, version=row.version)
@@ -295,11 +307,14 @@ class Rotation:
             "stolen": stolen,
             "faults": len(report.faults),
         } | ({"operator": self._operator} if self._operator else {})
-        async with self._app.begin(Principal.system(PLATFORM)) as work:
+        async with self._app.begin(Principal.platform()) as work:
+            await work.enter(PLATFORM)
             work.record("keys.rotated", "keys", data=said)
 
 
-_OPEN_LINKS = text("SELECT EXISTS (SELECT FROM links WHERE tenant_id = :tenant AND used_at IS NULL AND expires_at > now())")
+_OPEN_LINKS = text(
+    "SELECT EXISTS (SELECT FROM links WHERE tenant_id = :tenant AND used_at IS NULL AND expires_at > now())"
+)
 
 
 def _kept(purpose: str, version: int, until: datetime | None) -> TenantKey:

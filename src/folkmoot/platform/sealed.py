@@ -84,8 +84,8 @@ class Resealing:
             async with self._app.begin(Principal.system(self._tenant_id)) as work:
                 rows = await work.session.execute(
                     text(
-                        f"SELECT id, {column.name} AS sealed FROM {column.table} WHERE tenant_id = :tenant AND id > :after"
-                        f" AND {column.name} IS NOT NULL AND substring({column.name} FOR 5) <> :head"
+                        f"SELECT id, {column.name} AS sealed FROM {column.table} WHERE tenant_id = :tenant"
+                        f" AND id > :after AND {column.name} IS NOT NULL AND substring({column.name} FOR 5) <> :head"
                         f" ORDER BY id LIMIT {BATCH}"
                     ),
                     {"tenant": self._tenant_id, "after": after, "head": keys.head},
@@ -150,8 +150,7 @@ async def files_of(app: App, tenant_id: UUID) -> AsyncIterator[tuple[Sequence[An
         async with app.begin(Principal.system(tenant_id)) as work:
             rows = await work.session.execute(
                 text(
-                    "SELECT id, storage_key FROM files WHERE tenant_id = :t AND id > :after ORDER BY id"
-                    f" LIMIT {BATCH}"
+                    f"SELECT id, storage_key FROM files WHERE tenant_id = :t AND id > :after ORDER BY id LIMIT {BATCH}"
                 ),
                 {"t": tenant_id, "after": after},
             )

@@ -1,7 +1,5 @@
 """__title__: answers by repeating the question, until you put your own service here."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -11,21 +9,21 @@ from msgspec import Struct
 FOLKMOOT_SDK_API = 1
 
 
-class Config(Struct, frozen=True, kw_only=True):
+class Config(Struct, frozen=True):
+    """The form that an administrator fills in; `folkmoot_sdk.Secret` is the type of a key."""
+
     greeting: str = "You asked:"
-    """Fields become the form that an administrator fills in; use `folkmoot_sdk.Secret` for keys."""
 
 
 class Connection:
     def __init__(self, config: Config, context: PluginContext) -> None:
-        self._config = config
-        # The only client a plugin may use; the kit notices any other.
-        self._http = context.http
+        self._config, self._context = config, context
 
     async def models(self) -> list[ModelInfo]:
         return [ModelInfo(name="__kind__-1", kind="chat", title="__title__")]
 
     async def chat(self, request: ChatRequest) -> AsyncIterator[ChatEvent]:
+        # Your service goes here: folkmoot_sdk.http.Service asks it over self._context.http, the only client to use.
         yield TextDelta(f"{self._config.greeting} {request.messages[-1].text}")
         yield Finish("stop")
 

@@ -28,7 +28,7 @@ from folkmoot_provider_anthropic.catalogue import describe, preferred, same
 from folkmoot_provider_anthropic.events import AnswerReader
 from folkmoot_provider_anthropic.request import NO_SAMPLING_SINCE, chat_body, cites
 from folkmoot_provider_anthropic.turns import source_of
-from folkmoot_provider_anthropic.wire import Event, ListedModel, event_decoder, models_decoder
+from folkmoot_provider_anthropic.wire import Event, ListedModel, models_decoder, read_event
 
 _ANTHROPIC = (".anthropic.com", ".claude.com")
 _PAGE = 1000
@@ -143,7 +143,7 @@ class Connection:
 
     def _event(self, data: bytes, asked: Asked, reader: AnswerReader) -> Event:
         try:
-            event = event_decoder.decode(data)
+            event = read_event(data)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             if reader.stop_reason is not None:
                 return Event()

@@ -59,6 +59,44 @@ class Event(msgspec.Struct):
     stop_details: Any = None
 
 
+_EVENTS = frozenset(
+    {
+        "message", "message_start", "message_delta", "message_stop", "error",
+        "content_block_start", "content_block_delta", "content_block_stop",
+    }
+)  # fmt: skip
+_INSIDE = frozenset(
+    {
+        "text", "thinking", "redacted_thinking", "tool_use",
+        "text_delta", "thinking_delta", "signature_delta", "input_json_delta", "citations_delta",
+    }
+)  # fmt: skip
+
+
+def read_event(data: bytes) -> Event:
+    """One event; an empty one for a kind that is new to us, whatever shape it has.
+
+    Raises `msgspec.DecodeError`, `UnicodeDecodeError` or `RecursionError` for what is none.
+    """
+    try:
+        return _event_decoder.decode(data)
+    except msgspec.ValidationError:
+        if _is_ours(msgspec.json.decode(data)):
+            raise
+        return Event()
+
+
+def _is_ours(value: object) -> bool:
+    """Whether this should have been one of the events we read, with a block or a delta that we read."""
+    if not isinstance(value, dict):
+        return True
+    event = cast("dict[str, object]", value)
+    inside = [_at(event.get(name), "type") for name in ("content_block", "delta") if name in event]
+    known = [kind is None or (isinstance(kind, str) and kind in _INSIDE) for kind in inside]
+    kind = event.get("type")
+    return kind is None or (isinstance(kind, str) and kind in _EVENTS and all(known))
+
+
 class ListedModel(msgspec.Struct):
     """A model as `GET /v1/models` lists it; gateways know little more than the name."""
 
@@ -89,6 +127,6 @@ def _at(value: object, key: str) -> object:
     return cast("dict[str, object]", value).get(key) if isinstance(value, dict) else None
 
 
-event_decoder = msgspec.json.Decoder(Event)
+_event_decoder = msgspec.json.Decoder(Event)
 models_decoder = msgspec.json.Decoder(Models)
 encoder = msgspec.json.Encoder()

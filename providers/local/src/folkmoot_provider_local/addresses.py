@@ -24,12 +24,13 @@ def local_address(address: str, product: str, example: str, endings: tuple[str, 
     return str(url.copy_with(path=version) if version and url.path in ("", "/") else url)
 
 
-def not_this(where: str, product: str, error: ProviderError) -> ProviderError:
+def not_this(where: str, product: str, example: str, error: ProviderError) -> ProviderError:
     """`error` in words for somebody who may have connected the wrong kind of server, or the wrong path."""
     if error.field != "base_url" and not isinstance(error, BadResponse):
         return error
+    fact = str(error).partition(": check")[0]
     return type(error)(
-        f"{where} does not answer as {product} does ({error}). Check the address, and that it is {product} that "
-        "runs there",
+        f"{where} does not answer as {product} does: {fact}. Check that it is {product} that runs there, and that the "
+        f"address looks like {example}",
         field="base_url",
     )

@@ -5,7 +5,8 @@ Each has its own way to tell of its models, and takes a little less than OpenAI 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 import msgspec
@@ -34,13 +35,14 @@ _ENDINGS = ("/chat/completions", "/completions", "/embeddings", "/models", "/rer
 _LIMIT = 16 * 1024 * 1024
 _OWNERS = {"vllm": "vLLM", "llamacpp": "llama.cpp", "library": "Ollama", "organization_owner": "LM Studio"}
 """What each product writes into `owned_by` of every model it lists."""
+_KINDS: tuple[ModelKind, ...] = ("chat", "embedding", "rerank")
 EMBED_BATCH = 64
 RERANK_BATCH = 256
 T = TypeVar("T")
 
 
 class LocalServer:
-    """A server that speaks the dialect; `service` is its `/v1`, `root` the rest of it."""
+    """A server that speaks the dialect; `service` is its `/v1`."""
 
     product = ""
     example = ""
@@ -57,9 +59,13 @@ class LocalServer:
         rules: tuple[FailureRule, ...] = (),
     ) -> None:
         address = local_address(base_url, self.product, self.example, _ENDINGS, version="/v1")
-        self.service = Service(context, address, ApiKey(api_key), silence_limit=silence_limit, rules=rules)
         outside = address.rstrip("/").removesuffix("/v1")
-        self.root = Service(context, outside, ApiKey(api_key), silence_limit=silence_limit, rules=rules)
+
+        def server(at: str, query: Mapping[str, str] | None = None) -> Service:
+            return Service(context, at, ApiKey(api_key), query=query, silence_limit=silence_limit, rules=rules)
+
+        self.service = server(address)
+        self._root = partial(server, outside)
 
     def chat(self, request: ChatRequest) -> AsyncIterator[ChatEvent]:
         """Streams one answer. Raises `ProviderError`."""
@@ -85,7 +91,7 @@ class LocalServer:
         try:
             rows = await list_models(self.service)
         except (InvalidRequest, BadResponse) as error:
-            raise not_this(self.service.where, self.product, error) from None
+            raise not_this(self.service.where, self.product, self.example, error) from None
         found = {_OWNERS.get(str(row.owned_by)) for row in rows} - {None}
         if len(found) == 1 and self.product not in found:
             (other,) = found
@@ -96,14 +102,19 @@ class LocalServer:
             )
         return rows
 
-    async def ask(self, path: str, decoder: msgspec.json.Decoder[T]) -> T:
-        """What the server says beside the dialect. Raises `ProviderError`."""
-        async with self.root.open("GET", path) as response:
-            raw = await self.root.whole(response, limit=_LIMIT)
+    async def ask(self, path: str, decoder: msgspec.json.Decoder[T], query: Mapping[str, str] | None = None) -> T:
+        """What the server says beside the dialect, outside of `/v1`. Raises `ProviderError`."""
+        raw = await self.fetch(path, query)
         try:
             return decoder.decode(raw)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            raise BadResponse(f"{self.root.where} answers {path} with something unknown") from None
+            raise BadResponse(f"{self.service.where} answers {path} with something unknown") from None
+
+    async def fetch(self, path: str, query: Mapping[str, str] | None = None) -> bytes:
+        """The body of an answer from outside of `/v1`. Raises `ProviderError`."""
+        root = self._root(query)
+        async with root.open("GET", path) as response:
+            return await root.whole(response, limit=_LIMIT)
 
 
 class RerankingServer(LocalServer):
@@ -116,12 +127,15 @@ class RerankingServer(LocalServer):
 
 def chosen(rows: Sequence[ListedModel], **named: Sequence[str]) -> list[tuple[str, ModelKind]]:
     """Names and kinds to offer: those that the configuration names, or else those of the list, each by its name."""
-    kinds: dict[str, ModelKind] = {"chat": "chat", "embedding": "embedding", "rerank": "rerank"}
-    given = [(name.strip(), kinds[kind]) for kind in kinds for name in named.get(kind, ()) if name.strip()]
-    if given:
-        return list(dict.fromkeys(given))
-    found = {row.id: names.kind_of(row.id) for row in rows}
-    return [(name, kind) for name, kind in found.items() if kind is not None and kind != "transcription"]
+    found: dict[tuple[str, ModelKind], None] = {}
+    for kind in _KINDS:
+        found.update(((name.strip(), kind), None) for name in named.get(kind, ()) if name.strip())
+    if not found:
+        for row in rows:
+            kind = names.kind_of(row.id)
+            if kind is not None and kind in _KINDS:
+                found[row.id, kind] = None
+    return list(found)
 
 
 def batch_of(kind: ModelKind) -> int | None:
@@ -131,8 +145,7 @@ def batch_of(kind: ModelKind) -> int | None:
 
 def in_order(models: Sequence[ModelInfo]) -> list[ModelInfo]:
     """Chat, then embedding, then reranking, each in the server's own order."""
-    order = ("chat", "embedding", "rerank")
-    return sorted(models, key=lambda model: order.index(model.kind))
+    return sorted(models, key=lambda model: _KINDS.index(model.kind))
 
 
 def quiet(body: dict[str, Any]) -> None:

@@ -26,6 +26,8 @@ from folkmoot_provider_local import InfinityConfig, names
 from folkmoot_provider_local.addresses import local_address, not_this
 from folkmoot_provider_local.ranks import rerank
 
+_PRODUCT = "Infinity"
+_EXAMPLE = "http://localhost:7997"
 _ENDINGS = ("/embeddings", "/rerank", "/models", "/health", "/docs")
 _LIST_LIMIT = 16 * 1024 * 1024
 _MOST_TEXTS = 2048
@@ -58,7 +60,7 @@ class Infinity:
         self._config = config
         self._service = Service(
             context,
-            local_address(config.base_url, "Infinity", "http://localhost:7997", _ENDINGS),
+            local_address(config.base_url, _PRODUCT, _EXAMPLE, _ENDINGS),
             ApiKey(config.api_key),
             silence_limit=config.silence_limit,
             rules=(_rule,),
@@ -72,7 +74,7 @@ class Infinity:
         try:
             listed = await self._list()
         except (InvalidRequest, BadResponse) as error:
-            raise not_this(self._service.where, "Infinity", error) from None
+            raise not_this(self._service.where, _PRODUCT, _EXAMPLE, error) from None
         found: dict[tuple[str, ModelKind], ModelInfo] = {}
         for model in listed:
             can = ["embed"] if model.capabilities is None else model.capabilities

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any, cast
-from urllib.parse import urlencode
 
 import msgspec
 from folkmoot_sdk import (
@@ -103,9 +103,8 @@ class LlamaCpp(RerankingServer):
         status = _status(row)
         if status not in (None, "loaded"):
             return Props()
-        query = "" if status is None else "?" + urlencode({"model": name, "autoload": "false"})
         try:
-            return await self.ask(f"/props{query}", _props_decoder)
+            return await self.ask("/props", _props_decoder, {"model": name, "autoload": "false"} if status else None)
         except ProviderError:
             return Props()
 
@@ -124,7 +123,7 @@ def _launched_with(row: ListedModel | None) -> int | None:
     if not isinstance(args, list):
         return None
     words = [str(word) for word in cast("list[object]", args)]
-    for flag, value in zip(words, words[1:], strict=False):
+    for flag, value in pairwise(words):
         if flag in ("-c", "--ctx-size", "-ctx") and value.isascii() and value.isdigit() and len(value) < 10:
             return int(value) or None
     return None

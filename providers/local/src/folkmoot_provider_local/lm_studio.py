@@ -92,12 +92,10 @@ class LmStudio(LocalServer):
         try:
             told = await self.ask("/api/v0/models", _old_decoder)
         except _NO_SUCH:
-            rows = await self.listed()
             return [
-                names.describe(name, kind, context_window=row_context, max_batch=batch_of(kind))
-                for name, kind in chosen(rows)
+                names.describe(name, kind, context_window=None, max_batch=batch_of(kind))
+                for name, kind in chosen(await self.listed())
                 if kind != "rerank"
-                for row_context in [next((row.context for row in rows if row.id == name), None)]
             ]
         return [info for model in told.data if (info := _describe_old(model)) is not None]
 

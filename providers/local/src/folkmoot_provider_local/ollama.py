@@ -44,6 +44,8 @@ from folkmoot_provider_local.ollama_wire import (
     vectors_decoder,
 )
 
+_PRODUCT = "Ollama"
+_EXAMPLE = "http://localhost:11434"
 _ENDINGS = ("/api/chat", "/api/generate", "/api/embed", "/api/tags", "/api", "/v1")
 _SMALL_BODY = 16 * 1024 * 1024
 _VECTORS_BODY = 256 * 1024 * 1024
@@ -60,7 +62,7 @@ class Ollama:
         self._config = config
         self._service = Service(
             context,
-            local_address(config.base_url, "Ollama", "http://localhost:11434", _ENDINGS),
+            local_address(config.base_url, _PRODUCT, _EXAMPLE, _ENDINGS),
             ApiKey(config.api_key),
             silence_limit=config.silence_limit,
             rules=(_rule,),
@@ -71,7 +73,7 @@ class Ollama:
         try:
             tags = await self._ask("GET", "/api/tags", None, tags_decoder)
         except (InvalidRequest, BadResponse) as error:
-            raise not_this(self._service.where, "Ollama", error) from None
+            raise not_this(self._service.where, _PRODUCT, _EXAMPLE, error) from None
         listed = {model.model or model.name: model for model in (tags.models or [])[:_MOST_MODELS]}
         wanted = [model for name, model in listed.items() if name and self._may_see(name, model)]
         loaded: dict[str, int] = {} if self._config.context_length else await self._loaded()

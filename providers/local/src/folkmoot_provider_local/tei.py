@@ -31,6 +31,8 @@ from folkmoot_provider_local import TeiConfig, names
 from folkmoot_provider_local.addresses import local_address, not_this
 from folkmoot_provider_local.ranks import Rank, in_order
 
+_PRODUCT = "Text Embeddings Inference"
+_EXAMPLE = "http://localhost:8080"
 _ENDINGS = ("/embed", "/rerank", "/info", "/v1/embeddings", "/v1")
 _LIMIT = 256 * 1024 * 1024
 _REMEMBER_SECONDS = 60.0
@@ -75,7 +77,7 @@ class Tei:
         self._clock = context.clock
         self._service = Service(
             context,
-            local_address(config.base_url, "Text Embeddings Inference", "http://localhost:8080", _ENDINGS),
+            local_address(config.base_url, _PRODUCT, _EXAMPLE, _ENDINGS),
             ApiKey(config.api_key),
             silence_limit=config.silence_limit,
             rules=(_rule,),
@@ -87,7 +89,7 @@ class Tei:
         try:
             info = await self._ask_info()
         except (InvalidRequest, BadResponse) as error:
-            raise not_this(self._service.where, "Text Embeddings Inference", error) from None
+            raise not_this(self._service.where, _PRODUCT, _EXAMPLE, error) from None
         if info.kind not in ("embedding", "reranker"):
             raise InvalidRequest(
                 f"{self._service.where} runs {info.model_id!r}, a {info.kind} model, which is of no use here: give "

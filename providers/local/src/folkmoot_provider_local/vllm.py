@@ -63,14 +63,13 @@ class Vllm(RerankingServer):
     async def _alive(self) -> None:
         """`/v1/models` answers also when the engine is dead; `/health` knows, unless a proxy answers for it."""
         try:
-            async with self.root.open("GET", "/health"):
-                return
+            await self.fetch("/health")
         except Unavailable as error:
             raise Unavailable(
                 f"{self.service.where} answers, but its engine does not run ({error}). Look at the log of vLLM"
             ) from None
         except ProviderError:
-            return
+            return  # a proxy that lets only /v1 through
 
 
 def _rule(status: int, said: Said) -> type[ProviderError] | None:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
-from folkmoot_provider_openai import sse
-from folkmoot_provider_openai.sse import EventParser, TooLong
+from folkmoot_sdk.http import EventParser, LineParser, TooLong, sse
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -54,3 +53,25 @@ def test_an_endless_line_or_event_is_refused(monkeypatch):
 def test_a_long_line_in_many_pieces_takes_no_square_of_time():
     line = b"data: " + b"x" * (9 * 1024 * 1024)
     assert parse([line[n : n + 4096] for n in range(0, len(line), 4096)] + [b"\n\n"]) == [line[6:]]
+
+
+def test_data_that_is_empty_without_end_is_refused(monkeypatch):
+    monkeypatch.setattr(sse, "LINE_LIMIT", 1000)
+    with pytest.raises(TooLong):
+        parse([b"data:\n" * 100] * 11)
+
+
+def test_lines_of_json_come_whole_however_they_are_cut():
+    body = '{"a": "å"}\r\n\n{"b": 2}\r{"c": 3}'.encode()
+    for size in (1, 2, 3, len(body)):
+        parser = LineParser()
+        lines = [line for n in range(0, len(body), size) for line in parser.feed(body[n : n + size])] + parser.end()
+        assert [line for line in lines if line] == ['{"a": "å"}'.encode(), b'{"b": 2}', b'{"c": 3}']
+
+
+def test_a_line_without_end_is_refused(monkeypatch):
+    monkeypatch.setattr(sse, "LINE_LIMIT", 1000)
+    parser = LineParser()
+    with pytest.raises(TooLong):
+        for _ in range(11):
+            parser.feed(b"x" * 100)

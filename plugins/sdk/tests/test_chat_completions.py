@@ -4,27 +4,26 @@ from __future__ import annotations
 
 import json
 
-import msgspec
+import httpx
 import pytest
 from folkmoot_sdk import (
     BadResponse,
+    ContentRefused,
     Finish,
-    ImagePart,
-    Message,
     ProviderError,
+    QuotaExhausted,
     RateLimited,
     ReasoningDelta,
     TextDelta,
-    TextPart,
-    ToolCall,
     ToolCallDelta,
     ToolCallStarted,
-    ToolSpec,
     Unavailable,
     Usage,
 )
+from folkmoot_sdk.chat_completions import stream_chat
+from folkmoot_sdk.http import Asked
 
-from providers.openai.tests.conftest import delta, question, sse
+from plugins.sdk.tests.upstream import ask, delta, service, sse
 
 STOP = delta("stop")
 
@@ -34,7 +33,7 @@ def call(index=None, call_id=None, name=None, arguments=None):
     return {key: value for key, value in part.items() if value is not None}
 
 
-async def test_words_come_as_they_are_and_usage_before_the_finish(ask):
+async def test_words_come_as_they_are_and_usage_before_the_finish():
     usage = {
         "prompt_tokens": 10,
         "completion_tokens": 7,
@@ -53,19 +52,19 @@ async def test_words_come_as_they_are_and_usage_before_the_finish(ask):
 
 
 @pytest.mark.parametrize("usage", [None, {}, {"prompt_tokens": None}, {"prompt_tokens": "x"}, {"a": 1e400}])
-async def test_an_answer_without_usable_counts_is_whole(ask, usage):
+async def test_an_answer_without_usable_counts_is_whole(usage):
     assert await ask(sse(delta(content="a"), STOP, {"choices": [], "usage": usage})) == [
         TextDelta("a"),
         Finish("stop"),
     ]
 
 
-async def test_a_missing_done_is_forgiven_once_the_reason_came(ask):
+async def test_a_missing_done_is_forgiven_once_the_reason_came():
     assert (await ask(sse(delta(content="a"), STOP, end="")))[-1] == Finish("stop")
     assert (await ask(sse(delta(content="a"), STOP, end='data: {"choices": [], "usa')))[-1] == Finish("stop")
 
 
-async def test_a_missing_reason_is_an_answer_cut_off(ask):
+async def test_a_missing_reason_is_an_answer_cut_off():
     with pytest.raises(BadResponse, match="cut off"):
         await ask(sse(delta(content="a")))
     with pytest.raises(BadResponse):
@@ -83,11 +82,11 @@ async def test_a_missing_reason_is_an_answer_cut_off(ask):
         ("eos_token", "stop"),
     ],
 )
-async def test_every_reason_has_its_word(ask, said, meant):
+async def test_every_reason_has_its_word(said, meant):
     assert await ask(sse(delta(content="a"), delta(said))) == [TextDelta("a"), Finish(meant)]
 
 
-async def test_reasoning_is_not_part_of_the_answer(ask):
+async def test_reasoning_is_not_part_of_the_answer():
     parts = [{"type": "thinking", "thinking": [{"type": "text", "text": "c"}]}, {"type": "text", "text": "d"}]
     body = sse(delta(reasoning_content="a"), delta(reasoning="b"), delta(content=parts), STOP)
     assert await ask(body) == [
@@ -99,11 +98,11 @@ async def test_reasoning_is_not_part_of_the_answer(ask):
     ]
 
 
-async def test_a_refusal_is_text_for_the_reader(ask):
+async def test_a_refusal_is_text_for_the_reader():
     assert await ask(sse(delta(refusal="I can not."), STOP)) == [TextDelta("I can not."), Finish("content_filter")]
 
 
-async def test_tool_calls_come_in_pieces_side_by_side(ask):
+async def test_tool_calls_come_in_pieces_side_by_side():
     body = sse(
         delta(tool_calls=[call(0, "a", "look", "")]),
         delta(tool_calls=[call(0, arguments='{"q"')]),
@@ -129,7 +128,7 @@ async def test_tool_calls_come_in_pieces_side_by_side(ask):
     ],
     ids=["no-index", "always-zero", "objects"],
 )
-async def test_whole_tool_calls_are_told_apart(ask, parts):
+async def test_whole_tool_calls_are_told_apart(parts):
     separate = await ask(sse(*(delta(tool_calls=[part]) for part in parts), STOP))
     together = await ask(sse(delta(tool_calls=parts), STOP))
     assert separate == together
@@ -140,13 +139,13 @@ async def test_whole_tool_calls_are_told_apart(ask, parts):
     assert together[-1] == Finish("tool_calls")
 
 
-async def test_a_call_without_an_id_gets_one_and_without_a_name_is_refused(ask):
+async def test_a_call_without_an_id_gets_one_and_without_a_name_is_refused():
     assert ToolCallStarted(0, "call_0", "look") in await ask(sse(delta(tool_calls=[call(0, None, "look")]), STOP))
     with pytest.raises(BadResponse, match="without naming it"):
         await ask(sse(delta(tool_calls=[call(0, "a", None, "{}")]), STOP))
 
 
-async def test_a_service_that_ignores_stream_is_understood(ask):
+async def test_a_service_that_ignores_stream_is_understood():
     whole = {
         "choices": [{"message": {"role": "assistant", "content": "All at once."}, "finish_reason": "stop"}],
         "usage": {"prompt_tokens": 1, "completion_tokens": 3},
@@ -154,12 +153,12 @@ async def test_a_service_that_ignores_stream_is_understood(ask):
     assert await ask(json.dumps(whole, indent=1)) == [TextDelta("All at once."), Usage(1, 3), Finish("stop")]
 
 
-async def test_only_the_first_of_several_choices_counts(ask):
+async def test_only_the_first_of_several_choices_counts():
     other = {"choices": [{"index": 1, "delta": {"content": "no"}, "finish_reason": "length"}]}
     assert await ask(sse(delta(content="yes"), other, STOP)) == [TextDelta("yes"), Finish("stop")]
 
 
-async def test_an_error_in_the_middle_keeps_its_meaning(ask):
+async def test_an_error_in_the_middle_keeps_its_meaning():
     for error, kind in (
         ({"error": {"message": "slow down", "code": 429}}, RateLimited),
         ({"error": {"message": "boom", "code": "502"}}, Unavailable),
@@ -188,87 +187,93 @@ async def test_an_error_in_the_middle_keeps_its_meaning(ask):
         "data: [DONE]\n\n",
     ],
 )
-async def test_nonsense_under_a_200_is_a_bad_response(ask, body):
+async def test_nonsense_under_a_200_is_a_bad_response(body):
     with pytest.raises(BadResponse):
         await ask(body)
 
 
-async def test_a_flood_without_a_line_end_is_stopped(ask):
-    with pytest.raises(BadResponse, match="in one event"):
-        await ask(b"data: " + b"x" * (11 * 1024 * 1024))
+async def test_half_a_character_at_the_edge_of_a_chunk_is_a_whole_one():
+    body = sse(delta(content="Räksmörgås 🦐"), STOP).replace("\\u00e4", "ä").encode()
+    raw = sse('{"choices":[{"delta":{"content":"Räksmörgås 🦐"}}]}', STOP).encode()
+    for whole in (body, raw):
+        for cut in range(1, len(whole)):
+            events = await ask([whole[:cut], whole[cut:]])
+            assert events == [TextDelta("Räksmörgås 🦐"), Finish("stop")]
 
 
-async def test_turns_tools_and_pictures_go_out_in_the_dialect(sent):
-    request = question(
-        tools=(ToolSpec("look", "Looks.", {"type": "object"}),), stop=("END",), temperature=0.2, top_p=0.9
-    )
-    picture = Message("user", (TextPart("What is this?"), ImagePart("image/png", b"\x89PNG")))
-    turns = (
-        Message("system", (TextPart("Be brief."),)),
-        picture,
-        Message("assistant", tool_calls=(ToolCall("a", "look", "{}"),)),
-        Message("tool", (TextPart("42"),), tool_call_id="a"),
-    )
-    body = await sent(msgspec.structs.replace(request, messages=turns))
-    function = {"name": "look", "description": "Looks.", "parameters": {"type": "object"}}
-    assert body == {
-        "model": "some-model",
-        "messages": [
-            {"role": "system", "content": "Be brief."},
-            {
-                "role": "user",
-                "content": [
-                    {"type": "text", "text": "What is this?"},
-                    {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw=="}},
-                ],
-            },
-            {
-                "role": "assistant",
-                "content": None,
-                "tool_calls": [{"id": "a", "type": "function", "function": {"name": "look", "arguments": "{}"}}],
-            },
-            {"role": "tool", "content": "42", "tool_call_id": "a"},
-        ],
-        "tools": [{"type": "function", "function": function}],
-        "stop": ["END"],
-        "temperature": 0.2,
-        "top_p": 0.9,
-        "stream": True,
-        "stream_options": {"include_usage": True},
-    }
+async def test_usage_told_twice_counts_once_the_last_time():
+    told = [{"choices": [], "usage": {"prompt_tokens": n, "completion_tokens": n}} for n in (3, 8)]
+    assert await ask(sse(delta(content="a"), told[0], STOP, told[1])) == [TextDelta("a"), Usage(8, 8), Finish("stop")]
+    empty = {"choices": [], "usage": {"prompt_tokens": 0, "completion_tokens": 0}}
+    assert (await ask(sse(delta(content="a"), told[0], STOP, empty)))[1] == Usage(3, 3)
 
 
 @pytest.mark.parametrize(
-    ("url", "model", "field"),
+    ("details", "usage"),
     [
-        ("https://api.openai.com/v1", "gpt-4o", "max_completion_tokens"),
-        ("https://api.example.test/v1", "openai/gpt-5-mini", "max_completion_tokens"),
-        ("https://api.example.test/v1", "llama-3.1-8b", "max_tokens"),
-        ("https://openai.com.example.test/v1", "llama-3.1-8b", "max_tokens"),
+        ({"prompt_tokens_details": {"cached_tokens": 4, "cache_write_tokens": 5}}, Usage(10, 2, 4, 0, 5)),
+        ({"prompt_tokens_details": {"cache_creation_tokens": 10}}, Usage(10, 2, 0, 0, 10)),
+        ({"prompt_cache_hit_tokens": 6}, Usage(10, 2, 6)),
+        ({"prompt_tokens_details": {"cached_tokens": 99}}, Usage(10, 2, 10)),
+        ({"prompt_tokens_details": "x", "completion_tokens_details": [1]}, Usage(10, 2)),
     ],
 )
-async def test_the_length_limit_has_the_name_that_the_service_knows(sent, url, model, field):
-    body = await sent(question(model=model, max_output_tokens=9, temperature=0.1), base_url=url)
-    assert {key: value for key, value in body.items() if key.startswith("max")} == {field: 9}
-    assert ("temperature" in body) == ("gpt-5" not in model)
+async def test_tokens_from_and_to_the_cache_are_among_the_input(details, usage):
+    told = {"choices": [], "usage": {"prompt_tokens": 10, "completion_tokens": 2} | details}
+    assert await ask(sse(delta(content="a"), STOP, told)) == [TextDelta("a"), usage, Finish("stop")]
 
 
-async def test_a_schema_is_strict_only_where_it_can_be(sent):
-    closed = {
-        "type": "object",
-        "properties": {"a": {"type": "string"}},
-        "required": ["a"],
-        "additionalProperties": False,
-    }
-    nested = closed | {"properties": {"a": {"type": "array", "items": {"type": "object"}}}}
-    for schema, strict in ((closed, True), ({"type": "object"}, False), (nested, False)):
-        body = await sent(question(response_schema=schema))
-        wanted = {"name": "answer", "schema": schema, "strict": strict}
-        assert body["response_format"] == {"type": "json_schema", "json_schema": wanted}
+@pytest.mark.parametrize(
+    "unknown",
+    [
+        {"type": "ping"},
+        {"type": "response.progress", "message": "warming up"},
+        {"choices": [], "prompt_filter_results": [{"prompt_index": 0}]},
+        {"choices": [{"index": 0, "content_filter_offsets": {"check_offset": 1}, "finish_reason": None}]},
+        {"choices": [{"index": 0, "delta": {"content": None, "audio": {}, "reasoning": {"a": 1}}}]},
+        {},
+    ],
+)
+async def test_events_nobody_knows_are_passed_over(unknown):
+    body = sse(unknown, delta(content="a"), unknown, STOP, unknown)
+    assert await ask("event: mystery\n" + body) == [TextDelta("a"), Finish("stop")]
 
 
-async def test_options_are_passed_on_but_it_always_streams(sent):
-    body = await sent(question(options={"seed": 7, "stream": False}), stream_usage=False)
-    assert body["seed"] == 7
-    assert body["stream"] is True
-    assert "stream_options" not in body
+async def test_an_error_in_place_of_the_first_event_keeps_its_meaning():
+    for error, kind in (
+        ({"message": "no", "code": "content_filter"}, ContentRefused),
+        ({"message": "no", "code": "insufficient_quota"}, QuotaExhausted),
+        ({"message": "no", "type": "overloaded_error"}, Unavailable),
+    ):
+        for body in (json.dumps({"error": error}), sse({"error": error})):
+            with pytest.raises(ProviderError) as raised:
+                await ask(body)
+            assert type(raised.value) is kind
+
+
+async def test_a_flood_without_a_line_end_is_stopped():
+    sent = 0
+
+    async def flood():
+        nonlocal sent
+        for _ in range(1600):
+            sent += 1
+            yield b"x" * 65536
+
+    for head in (b"data: ", b"{"):
+        sent = 0
+
+        def handler(_, head=head):
+            async def body():
+                yield head
+                async for piece in flood():
+                    yield piece
+
+            return httpx.Response(200, content=body())
+
+        async with service(handler) as reached:
+            with pytest.raises(BadResponse, match="in one event"):
+                _ = [event async for event in stream_chat(reached, {}, Asked("m"))]
+        assert sent < 170, "of 100 MB, ten were enough to stop"
+
+

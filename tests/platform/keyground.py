@@ -1,0 +1,227 @@
+"""An installation of its own for tests that exchange its keys: database, queue, files, and one thing of each kind."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import re
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+from uuid import UUID, uuid4
+
+import asyncpg
+import httpx
+from pyotp import TOTP
+from redis.asyncio import Redis
+
+from folkmoot.ai.runtime import Runtime
+from folkmoot.ai.service import ModelService
+from folkmoot.assemble import assemble
+from folkmoot.audit.seal import seal
+from folkmoot.audit.verify import verify
+from folkmoot.federation.backends import Backends
+from folkmoot.federation.models import LoginMethod
+from folkmoot.identity.link_tokens import token_of
+from folkmoot.identity.links import Links
+from folkmoot.identity.models import Link, Session
+from folkmoot.identity.sign_in import SignIn
+from folkmoot.identity.tokens import Tokens
+from folkmoot.kit.access import Principal
+from folkmoot.kit.app import App
+from folkmoot.main import create_app
+from folkmoot.platform.certificate import sign
+from folkmoot.settings import Settings
+from folkmoot.tenants.models import PLATFORM, Certificate
+from tests.support.people import PASSWORD, Person, Tenancy
+
+OLD, NEW, OTHER = (hashlib.sha256(name).digest() for name in (b"the old one", b"the new one", b"another"))
+SECRET = "bind-password-of-the-directory"
+DIRECTORY = {"url": "ldaps://127.0.0.1:1", "base_dn": "dc=municipality,dc=example", "bind_password": SECRET}
+TEXT = b"A fence may be 1.2 metres high. " * 9000
+
+
+@dataclass
+class Ground:
+    settings: Settings
+    superuser: str
+
+    def with_keys(self, keys: Sequence[bytes]) -> Settings:
+        return replace(self.settings, secret_key=tuple(base64.b64encode(key).decode() for key in keys))
+
+    @asynccontextmanager
+    async def app(self, *keys: bytes) -> AsyncIterator[App]:
+        async with assemble(self.with_keys(keys)) as made:
+            yield made
+
+    async def fetch(self, query: str, *values) -> list[asyncpg.Record]:
+        connection = await asyncpg.connect(self.superuser)
+        try:
+            return await connection.fetch(query, *values)
+        finally:
+            await connection.close()
+
+    def files(self, tenant_id: UUID) -> list[Path]:
+        root = Path(urlsplit(self.settings.storage_url).path) / str(tenant_id)
+        return [path for path in root.rglob("*") if path.is_file()]
+
+
+@asynccontextmanager
+async def ground(settings: Settings, database: dict[str, str], folder: Path) -> AsyncIterator[Ground]:
+    name = f"keys_{uuid4().hex[:10]}"
+    admin = await asyncpg.connect(_named(database["superuser"], "postgres"))
+    try:
+        for attempt in range(20):
+            try:
+                await admin.execute(f'CREATE DATABASE "{name}" TEMPLATE folkmoot OWNER folkmoot_owner')
+                break
+            except asyncpg.ObjectInUseError:
+                await asyncio.sleep(0.2 * (attempt + 1))
+        number = int(re.search(r"db=(\d+)", database["redis"]).group(1))
+        redis = re.sub(r"db=\d+", f"db={15 - number}", database["redis"])
+        async with Redis.from_url(redis) as client:
+            await client.flushdb()
+        yield Ground(
+            replace(
+                settings,
+                database_url=_named(database["runtime"], name),
+                owner_database_url=_named(database["owner"], name),
+                redis_url=redis,
+                storage_url=(folder / "files").as_uri(),
+            ),
+            _named(database["superuser"], name),
+        )
+    finally:
+        await admin.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+        await admin.close()
+
+
+def _named(url: str, name: str) -> str:
+    return re.sub(r"@/[^?]+\?", f"@/{name}?", url)
+
+
+@dataclass
+class Things:
+    """One of each kind that is sealed or signed, made in one installation."""
+
+    tenancy: Tenancy
+    owner: Person
+    totp: str = ""
+    codes: list[str] = field(default_factory=list)
+    refresh: str = ""
+    link: Link | None = None
+    link_token: str = ""
+    session: UUID | None = None
+    document: str = ""
+    method: UUID | None = None
+
+    @property
+    def tenant_id(self) -> UUID:
+        return self.owner.tenant_id
+
+
+async def furnished(app: App) -> Things:
+    """Two factors, a way in with a secret, a model's connection, a file, a link, a session, a log, a certificate."""
+    api = create_app(app.settings)
+    api.state.app = app
+    tenancy = Tenancy(app, api)
+    owner = await tenancy.owner()
+    made = Things(tenancy, owner)
+    signed = await SignIn(app).open(owner.user, method="oidc", logout_hint="an ID token")
+    made.refresh, made.session = signed.refresh_token, signed.session_id
+    method = await owner.made("/login-methods", kind="ldap", name="Directory", config=DIRECTORY)
+    made.method = UUID(method["id"])
+    async with app.begin(Principal.system(owner.tenant_id)) as work:
+        await ModelService(work).put_connection(
+            app.keyring, kind="openai", name="Models", config={"api_key": "sk-secret"}, models=[], rank=9
+        )
+        made.link = await Links(app).make(work, (await _invited(work, owner.tenant_id)), "invitation")
+    made.link_token = token_of(app.keyring, made.link)
+    (document,) = await owner.upload(await owner.collection(), ("rules.txt", TEXT))
+    made.document = document["id"]
+    begun = (await owner.post("/me/second-factor", json={"password": PASSWORD})).json()
+    made.totp = parse_qs(urlsplit(begun["uri"]).query)["secret"][0]
+    confirmed = await owner.post("/me/second-factor/confirm", json={"code": TOTP(made.totp).now()})
+    made.codes = confirmed.json()["recovery_codes"]
+    for tenant_id in (owner.tenant_id, PLATFORM):
+        await seal(app, tenant_id)
+    now = datetime.now(UTC) - timedelta(days=1)
+    async with app.begin(Principal.platform()) as work:
+        row = Certificate(tenant_id=uuid4(), tenant_name="Gone", requested_by="a test", requested_at=now,
+                          completed_at=now, removed={"rows": {}})  # fmt: skip
+        work.session.add(row)
+        await work.session.flush()
+        await work.session.refresh(row)
+        sign(row, app.keyring)
+    return made
+
+
+async def _invited(work, tenant_id: UUID):
+    from folkmoot.identity.service import UserService
+
+    return await UserService(work).create(f"{uuid4().hex}@people.example", None, name="Eve", role="user", state="invited")
+
+
+async def check_sealed(app: App, things: Things) -> None:
+    """Everything that was sealed opens, by the ways that the product opens it."""
+    async with app.begin(Principal.system(things.tenant_id)) as work:
+        session = await work.session.get_one(Session, things.session)
+        method = await work.session.get_one(LoginMethod, things.method)
+        connection = await ModelService(work).find_connection("Models")
+    assert await SignIn(app).logout_hint(session) == "an ID token"
+    assert (await app.part(Backends).config(method))["bind_password"] == SECRET
+    assert (await app.part(Runtime).config_of(connection))["api_key"] == "sk-secret"
+    async with client_of(app, things) as client:
+        content = await client.get(f"/documents/{things.document}/content")
+        assert content.content == TEXT
+        taken = await client.post(
+            "/me/second-factor/recovery-codes", json={"password": PASSWORD, "code": things.codes.pop()}
+        )
+        assert taken.status_code == 200, taken.text
+        things.codes = taken.json()["recovery_codes"]
+
+
+async def check_vouched(app: App, things: Things) -> None:
+    """Logs are whole, sealed to their end, and certificates hold."""
+    for tenant_id in (things.tenant_id, PLATFORM):
+        async with asyncio.timeout(20):
+            while (verdict := await verify(app, tenant_id)).pending:
+                await seal(app, tenant_id)
+        assert verdict.faults == []
+        assert verdict.events
+    async with app.begin(Principal.platform()) as work:
+        from sqlalchemy import select
+
+        from folkmoot.platform.certificate import is_valid
+
+        certificate = (await work.session.scalars(select(Certificate))).one()
+        assert is_valid(certificate, app.keyring)
+
+
+@asynccontextmanager
+async def client_of(app: App, things: Things) -> AsyncIterator[httpx.AsyncClient]:
+    """The owner, with a new access token and the one session, as this application serves them."""
+    api = create_app(app.settings)
+    api.state.app = app
+    signed = await SignIn(app).open(things.owner.user, method="oidc")
+    async with AsyncExitStack() as stack:
+        yield await stack.enter_async_context(
+            httpx.AsyncClient(
+                transport=httpx.ASGITransport(api, raise_app_exceptions=False),
+                base_url="http://folkmoot.test/api/v1",
+                headers={"Authorization": f"Bearer {signed.access_token}"},
+                timeout=60,
+            )
+        )
+
+
+def current_totp(things: Things) -> str:
+    return TOTP(things.totp).now()
+
+
+def tokens_of(app: App) -> Tokens:
+    return app.part(Tokens)
