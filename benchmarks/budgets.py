@@ -143,7 +143,7 @@ async def _one_by_one(report: Report, app: App) -> None:
             median(reserving) * 1000,
             "ms",
             goal,
-            f"settling it, which nobody waits for, {median(settling) * 1000:.2f} ms",
+            f"settling it after the answer {median(settling) * 1000:.2f} ms",
         )
 
 

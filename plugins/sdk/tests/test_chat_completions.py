@@ -275,5 +275,3 @@ async def test_a_flood_without_a_line_end_is_stopped():
             with pytest.raises(BadResponse, match="in one event"):
                 _ = [event async for event in stream_chat(reached, {}, Asked("m"))]
         assert sent < 170, "of 100 MB, ten were enough to stop"
-
-

@@ -1,0 +1,186 @@
+"""How soon somebody else answers when a provider is down, and how soon a provider learns that nobody listens.
+
+References, in the same run: the same calls with only the model that answers on their route; the same client library,
+cancelled in the same place.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import os
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import aclosing
+from pathlib import Path
+from statistics import median
+from uuid import UUID
+
+import httpx
+from folkmoot_sdk import ChatRequest, Message, ModelInfo, TextDelta, TextPart
+
+from benchmarks.report import Report
+from folkmoot import migrate
+from folkmoot.ai.breaker import Breaker
+from folkmoot.ai.catalogue import Catalogue
+from folkmoot.ai.connect import connect
+from folkmoot.ai.route import Route
+from folkmoot.ai.runtime import Runtime
+from folkmoot.assemble import assemble
+from folkmoot.embedded import Endpoints, Engines
+from folkmoot.kit.access import Principal
+from folkmoot.kit.app import App
+from folkmoot.kit.log import configure
+from folkmoot.settings import Settings
+from folkmoot.tenants.service import TenantService
+from folkmoot.usage.ledger import Account
+from tests.support.hostile_upstream import HostileUpstream
+
+CALLS = 320
+TOGETHER = 16
+STOPPED = 64
+DOWN = {"answers 500": "status=500", "takes no connection": None}
+
+
+def run(report: Report, folder: Path) -> None:
+    configure("error", "text")
+    engines = Engines(folder / "engines")
+    points = engines.start()
+    try:
+        migrate.upgrade(points.owner_url)
+        asyncio.run(_measure(report, points, folder))
+    finally:
+        engines.stop()
+
+
+async def _measure(report: Report, points: Endpoints, folder: Path) -> None:
+    settings = Settings(
+        database_url=points.runtime_url,
+        owner_database_url=points.owner_url,
+        redis_url=points.redis_url,
+        secret_key=(base64.b64encode(os.urandom(32)).decode(),),
+        storage_url=(folder / "files").as_uri(),
+        net_allow=("127.0.0.1",),
+    )
+    async with assemble(settings) as app:
+        for name, failure in DOWN.items():
+            await _fallen_back(report, app, name, failure)
+        await _stopped(report, app)
+
+
+async def _fallen_back(report: Report, app: App, name: str, failure: str | None) -> None:
+    async with HostileUpstream(model="second") as second:
+        async with HostileUpstream(model="first") as first:
+            tenant_id, route = await _route(app, first, second)
+            if failure is not None:
+                first.failing = failure
+                await _measured(report, app, tenant_id, route, name)
+        if failure is None:
+            await _measured(report, app, tenant_id, route, name)
+
+
+async def _measured(report: Report, app: App, tenant_id: UUID, route: Route, name: str) -> None:
+    breaker, down = app.part(Breaker), route.first.connection.id
+    opened = 0
+    while await breaker.allow(down):
+        await _first_word(app, tenant_id, route)
+        opened += 1
+    alone = Route(route.choices[1:])
+    direct = await _together(lambda: _first_word(app, tenant_id, alone))
+    fallen = await _together(lambda: _first_word(app, tenant_id, route))
+    report.line(
+        f"{name}: first word of the next on the chain, p95 of {CALLS}",
+        _p95(fallen) * 1000,
+        "ms",
+        _p95(direct) * 1000 + 50,
+        f"alone on its route {_p95(direct) * 1000:.1f} ms; open after {opened} calls; {TOGETHER} at once",
+    )
+    report.line(
+        f"{name}: what the one that is down adds, median",
+        (median(fallen) - median(direct)) * 1000,
+        "ms",
+        50,
+        f"alone on its route {median(direct) * 1000:.1f} ms",
+    )
+
+
+async def _stopped(report: Report, app: App) -> None:
+    """From `cancel()` to when the other end sees that the line is closed."""
+    async with HostileUpstream(failing="endless", delay=0.01) as upstream:
+        tenant_id, route = await _route(app, upstream)
+
+        async def ours(begun: asyncio.Event) -> None:
+            async with aclosing(_answer(app, tenant_id, route)) as events:
+                async for event in events:
+                    if isinstance(event, TextDelta):
+                        begun.set()
+
+        async with httpx.AsyncClient(timeout=60, trust_env=False) as client:
+
+            async def theirs(begun: asyncio.Event) -> None:
+                body = {"model": "x", "messages": [], "stream": True}
+                async with client.stream("POST", f"{upstream.url}/chat/completions", json=body) as response:
+                    async for _ in response.aiter_lines():
+                        begun.set()
+
+            direct = [await _until_seen(upstream, theirs) for _ in range(STOPPED)]
+        through = [await _until_seen(upstream, ours) for _ in range(STOPPED)]
+        report.line(
+            f"from stopping until the provider sees it, p95 of {STOPPED}",
+            _p95(through) * 1000,
+            "ms",
+            100,
+            f"httpx alone {_p95(direct) * 1000:.1f} ms",
+        )
+
+
+async def _until_seen(upstream: HostileUpstream, listen: Callable[[asyncio.Event], Awaitable[None]]) -> float:
+    begun, seen = asyncio.Event(), len(upstream.left)
+    listening = asyncio.ensure_future(listen(begun))
+    await begun.wait()
+    stopped = time.monotonic()
+    listening.cancel()
+    await upstream.until(lambda upstream: len(upstream.left) > seen)
+    await asyncio.gather(listening, return_exceptions=True)
+    return upstream.left[seen] - stopped
+
+
+async def _route(app: App, *upstreams: HostileUpstream) -> tuple[UUID, Route]:
+    """A new organisation whose chats go to these, one after another."""
+    async with app.begin(Principal.platform()) as work:
+        tenant = await TenantService(work).create(f"Bench {time.monotonic_ns()}")
+    for rank, upstream in enumerate(upstreams):
+        config = {"api_key": "k", "base_url": upstream.url}
+        made = await connect(app, tenant.id, kind="openai", name=f"Number {rank}", config=config, rank=rank)
+        assert made
+    return tenant.id, (await app.part(Catalogue).of(tenant.id)).route("chat", ())
+
+
+def _answer(app: App, tenant_id: UUID, route: Route):
+    def build(info: ModelInfo) -> ChatRequest:
+        return ChatRequest(model=info.name, messages=(Message("user", (TextPart("Hej"),)),))
+
+    return app.part(Runtime).chat(route, Account(tenant_id=tenant_id, purpose="api"), build)
+
+
+async def _first_word(app: App, tenant_id: UUID, route: Route) -> float:
+    """Seconds until the first word; the rest is read as well."""
+    begun, took = time.perf_counter(), 0.0
+    async with aclosing(_answer(app, tenant_id, route)) as events:
+        async for event in events:
+            if isinstance(event, TextDelta) and not took:
+                took = time.perf_counter() - begun
+    return took
+
+
+async def _together(call: Callable[[], Awaitable[float]]) -> list[float]:
+    numbers = iter(range(CALLS))
+
+    async def task() -> list[float]:
+        return [await call() for _ in numbers]
+
+    return [took for each in await asyncio.gather(*(task() for _ in range(TOGETHER))) for took in each]
+
+
+def _p95(took: list[float]) -> float:
+    return sorted(took)[int(len(took) * 0.95)]
