@@ -81,6 +81,7 @@ def upgrade() -> None:
         sa.Column("cache_write", sa.BigInteger()),
         sa.Column("request", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("audio_minute", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("currency", sa.String(), nullable=False),
         sa.Column("source", sa.String(), nullable=False),
         sa.Column("as_of", sa.String(), server_default="", nullable=False),
         sa.Column("created_by", sa.Uuid()),

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from folkmoot.ai.policy import Level, Standing, why_not
 from folkmoot.ai.route import Choice, Snapshot
 from folkmoot.kit.errors import AppError, Conflict, NotAvailable, NotFound, ValidationFailed
+from folkmoot.usage.money import CEILING
 
 OPEN = Level(uuid4(), "Open", 0)
 INTERNAL = Level(uuid4(), "Internal", 1)
@@ -32,7 +33,7 @@ def choice(name="model", *, kind="chat", clearance=None, country=None, in_proces
     )
     account = SimpleNamespace(id=connection or uuid4(), kind="made-up", name="Made up", enabled=True)
     assert not fields
-    return Choice(model, account, ModelInfo(name, kind), None, Standing(in_process, clearance, country))
+    return Choice(model, account, ModelInfo(name, kind), None, CEILING, Standing(in_process, clearance, country))
 
 
 def snapshot(*choices: Choice, default: Level | None = None) -> Snapshot:

@@ -1,4 +1,7 @@
-"""Code blocks of Markdown pages that are marked to be run, with `<!-- run -->` on the line before."""
+"""Code blocks of Markdown pages that are marked to be run, with `<!-- run -->` on the line before.
+
+`<!-- write path/of/a/file -->` stands before what is put into a file; it is run as the command that writes it.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-MARKED = re.compile(r"^<!-- (\w+) -->\n```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+MARKED = re.compile(r"^<!-- (\w+)(?: (\S+))? -->\n```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+END = "@@@ end of file @@@"
 
 
 @dataclass(frozen=True)
@@ -20,4 +24,9 @@ class Block:
 
 def blocks(page: str) -> list[Block]:
     """The marked blocks of a page, given by its path from the root, in order."""
-    return [Block(*found) for found in MARKED.findall((ROOT / page).read_text(encoding="utf-8"))]
+    return [
+        Block("run", "bash", f"cat > '{where}' <<'{END}'\n{text}{END}\n")
+        if mark == "write"
+        else Block(mark, kind, text)
+        for mark, where, kind, text in MARKED.findall((ROOT / page).read_text(encoding="utf-8"))
+    ]

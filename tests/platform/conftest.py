@@ -28,6 +28,16 @@ INSERT INTO login_methods (id, tenant_id, kind, name, config, enabled, provision
     VALUES (:d, :t, 'oidc', 'Our own', '\\x00', true, '{}');
 INSERT INTO external_accounts (id, tenant_id, user_id, login_method_id, issuer, subject, email, last_used_at)
     VALUES (gen_random_uuid(), :t, :user, :d, 'https://id.example', 'ada', 'ada@people.example', now());
+INSERT INTO data_classes (id, tenant_id, name, level) VALUES (gen_random_uuid(), :t, 'Confidential', 2);
+INSERT INTO model_prices (id, tenant_id, model_id, valid_from, input, output, currency, source)
+    VALUES (gen_random_uuid(), :t, :model, now(), 1, 1, 'USD', 'manual');
+INSERT INTO model_moves (id, tenant_id, from_id, to_id, moved) VALUES (gen_random_uuid(), :t, :model, :model, '[]');
+INSERT INTO budgets (id, tenant_id, kind, period, amount) VALUES (gen_random_uuid(), :t, 'tenant', 'day', 1);
+INSERT INTO budget_counters
+    (id, tenant_id, kind, subject_id, period, starts_on, spent, reserved, tokens, told, told_of)
+    VALUES (gen_random_uuid(), :t, 'tenant', :t, 'day', '2026-11-01', 0, 0, 0, 0, 0);
+INSERT INTO usage_reservations (id, tenant_id, begun_at, expires_at, amount, counters, purpose)
+    VALUES (gen_random_uuid(), :t, now(), now() + interval '1 hour', 1, '{}', 'api');
 INSERT INTO links (id, tenant_id, user_id, purpose, expires_at) VALUES (gen_random_uuid(), :t, :user, 'reset', now());
 INSERT INTO allowed_origins (id, tenant_id, origin) VALUES (gen_random_uuid(), :t, 'https://intranet.example');
 INSERT INTO platform_admins (id, tenant_id, user_id, granted_by) VALUES (uuidv7(), :t, :user, 'a test');

@@ -16,8 +16,10 @@ from uuid import UUID, uuid4
 
 import asyncpg
 import httpx
+import pytest
 from pyotp import TOTP
 from redis.asyncio import Redis
+from sqlalchemy import select
 
 from folkmoot.ai.runtime import Runtime
 from folkmoot.ai.service import ModelService
@@ -26,15 +28,17 @@ from folkmoot.audit.seal import seal
 from folkmoot.audit.verify import verify
 from folkmoot.federation.backends import Backends
 from folkmoot.federation.models import LoginMethod
-from folkmoot.identity.link_tokens import token_of
+from folkmoot.identity.link_tokens import read, token_of
 from folkmoot.identity.links import Links
-from folkmoot.identity.models import Link, Session
+from folkmoot.identity.models import Link, Session, User
+from folkmoot.identity.service import UserService
 from folkmoot.identity.sign_in import SignIn
 from folkmoot.identity.tokens import Tokens
 from folkmoot.kit.access import Principal
 from folkmoot.kit.app import App
+from folkmoot.kit.errors import BadRequest, NotSignedIn
 from folkmoot.main import create_app
-from folkmoot.platform.certificate import sign
+from folkmoot.platform.certificate import is_valid, sign
 from folkmoot.settings import Settings
 from folkmoot.tenants.models import PLATFORM, Certificate
 from tests.support.people import PASSWORD, Person, Tenancy
@@ -147,6 +151,8 @@ async def furnished(app: App) -> Things:
     made.totp = parse_qs(urlsplit(begun["uri"]).query)["secret"][0]
     confirmed = await owner.post("/me/second-factor/confirm", json={"code": TOTP(made.totp).now()})
     made.codes = confirmed.json()["recovery_codes"]
+    async with app.begin(Principal.system(PLATFORM)) as work:
+        work.record("platform.admin_granted", "user", owner.user.id)
     for tenant_id in (owner.tenant_id, PLATFORM):
         await seal(app, tenant_id)
     now = datetime.now(UTC) - timedelta(days=1)
@@ -161,9 +167,9 @@ async def furnished(app: App) -> Things:
 
 
 async def _invited(work, tenant_id: UUID):
-    from folkmoot.identity.service import UserService
-
-    return await UserService(work).create(f"{uuid4().hex}@people.example", None, name="Eve", role="user", state="invited")
+    return await UserService(work).create(
+        f"{uuid4().hex}@people.example", None, name="Eve", role="user", state="invited"
+    )
 
 
 async def check_sealed(app: App, things: Things) -> None:
@@ -172,6 +178,9 @@ async def check_sealed(app: App, things: Things) -> None:
         session = await work.session.get_one(Session, things.session)
         method = await work.session.get_one(LoginMethod, things.method)
         connection = await ModelService(work).find_connection("Models")
+        user = await work.session.get_one(User, things.owner.user.id)
+    sealed, place = user.totp_secret, {"purpose": "totp", "tenant_id": things.tenant_id, "aad": user.id.bytes}
+    assert (await app.keyring.open(sealed, **place)).decode() == things.totp
     assert await SignIn(app).logout_hint(session) == "an ID token"
     assert (await app.part(Backends).config(method))["bind_password"] == SECRET
     assert (await app.part(Runtime).config_of(connection))["api_key"] == "sk-secret"
@@ -194,10 +203,6 @@ async def check_vouched(app: App, things: Things) -> None:
         assert verdict.faults == []
         assert verdict.events
     async with app.begin(Principal.platform()) as work:
-        from sqlalchemy import select
-
-        from folkmoot.platform.certificate import is_valid
-
         certificate = (await work.session.scalars(select(Certificate))).one()
         assert is_valid(certificate, app.keyring)
 
@@ -219,9 +224,16 @@ async def client_of(app: App, things: Things) -> AsyncIterator[httpx.AsyncClient
         )
 
 
-def current_totp(things: Things) -> str:
-    return TOTP(things.totp).now()
+async def check_entry(app: App, things: Things) -> None:
+    """Who was signed in still is, and a link that was sent is still good."""
+    assert read(app.keyring, things.link_token).link_id == things.link.id
+    assert (await Links(app).look(things.link_token)).link.id == things.link.id
+    things.refresh = (await SignIn(app).refresh(things.refresh)).refresh_token
 
 
-def tokens_of(app: App) -> Tokens:
-    return app.part(Tokens)
+async def check_shut(app: App, things: Things) -> None:
+    """Nobody gets in by what they had."""
+    with pytest.raises(NotSignedIn):
+        app.part(Tokens).read_refresh(things.refresh)
+    with pytest.raises(BadRequest):
+        read(app.keyring, things.link_token)

@@ -55,7 +55,7 @@ class LocalServer:
         self.disconnects = 0
         """How many clients left in the middle of an answer."""
         self._server: asyncio.Server | None = None
-        self._talking: dict[asyncio.Task[Any], asyncio.StreamWriter] = {}
+        self._talking: set[asyncio.Task[Any]] = set()
 
     @property
     def url(self) -> str:
@@ -69,8 +69,8 @@ class LocalServer:
     async def __aexit__(self, *_: object) -> None:
         if self._server is not None:
             self._server.close()
-        for writer in self._talking.values():
-            writer.transport.abort()
+        for task in list(self._talking):
+            task.cancel()
         await asyncio.gather(*self._talking, return_exceptions=True)
 
     async def respond(self, asked: Asked, answer: Answer) -> bool:
@@ -80,7 +80,7 @@ class LocalServer:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         if task is not None:
-            self._talking[task] = writer
+            self._talking.add(task)
         self.connections += 1
         try:
             while (asked := await _read(reader)) is not None:
@@ -92,9 +92,11 @@ class LocalServer:
                     break
         except (ConnectionError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ValueError):
             self.disconnects += 1
+        except asyncio.CancelledError:
+            pass  # the stub stops; asyncio.streams would print a traceback for each connection
         finally:
             if task is not None:
-                self._talking.pop(task, None)
+                self._talking.discard(task)
             writer.close()
 
 

@@ -177,7 +177,7 @@ async def test_a_schema_is_fitted_and_goes_as_the_output_format(sent):
 
 async def test_json_without_a_schema_is_asked_for_in_words(sent):
     body = await sent(question(said("system", "Be brief."), "Hej", json_object=True))
-    assert [block["text"] for block in body["system"]][0] == "Be brief."
+    assert body["system"][0]["text"] == "Be brief."
     assert "one JSON object" in body["system"][-1]["text"]
     assert "format" not in body.get("output_config", {})
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import jsonschema
 import pytest
 from folkmoot_provider_anthropic.schema import fitted
+from folkmoot_sdk import InvalidRequest
 
 PERSON = {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]}
 
@@ -30,7 +31,7 @@ PERSON = {"type": "object", "properties": {"name": {"type": "string"}}, "require
         ),
         ({"type": ["object", "null"]}, {"type": ["object", "null"], "additionalProperties": False}),
         ({}, {}),
-        ({"properties": 5, "items": True, "anyOf": {}}, None),
+        ({"properties": 5, "items": True, "anyOf": {}, "format": [], "description": 7}, None),
     ],
 )
 def test_a_schema_keeps_what_can_be_enforced(given, wanted):
@@ -48,3 +49,11 @@ def test_a_fitted_schema_is_one_and_the_given_one_is_untouched():
     before = repr(schema)
     jsonschema.Draft202012Validator.check_schema(fitted(schema))
     assert repr(schema) == before
+
+
+def test_a_schema_without_a_bottom_is_refused():
+    schema = {"type": "string"}
+    for _ in range(2000):
+        schema = {"type": "array", "items": schema}
+    with pytest.raises(InvalidRequest, match="nested"):
+        fitted(schema)

@@ -14,12 +14,12 @@ SPECS = {spec.kind: spec for spec in register_ai_providers()}
 
 
 @asynccontextmanager
-async def connected(kind, base_url, handler=None, **config):
+async def connected(kind, base_url, handler=None, clock=None, **config):
     """A connection to `base_url`, or to the function `handler` in its place."""
     spec = SPECS[kind]
     transport = httpx.MockTransport(handler) if handler else None
     async with httpx.AsyncClient(transport=transport) as http:
-        context = PluginContext(http=http, log=logging.getLogger("test"), clock=FixedClock())
+        context = PluginContext(http=http, log=logging.getLogger("test"), clock=clock or FixedClock())
         async with spec.connect(decode_config(spec.config, {"base_url": base_url, **config}), context) as connection:
             yield connection
 

@@ -10,6 +10,7 @@ import pytest
 from folkmoot_sdk import (
     AuthenticationFailed,
     BadResponse,
+    ConfigError,
     ContextTooLong,
     EmbedRequest,
     Finish,
@@ -23,9 +24,10 @@ from folkmoot_sdk import (
     ToolSpec,
     Unavailable,
     Usage,
+    decode_config,
 )
 
-from providers.local.tests.conftest import answer, connected, question
+from providers.local.tests.conftest import SPECS, answer, connected, question
 from tests.support.ollama_stub import OllamaStub, Pulled
 
 CHAT = "llama3.2:latest"
@@ -284,6 +286,17 @@ async def test_a_wrong_key_and_no_key_name_the_field():
             await connection.models()
     assert raised.value.field == "api_key"
     assert "wrong-key" not in str(raised.value)
+
+
+@pytest.mark.parametrize("duration", ["forever", "5 minutes", "1h30", "--1"])
+def test_a_duration_that_is_none_names_its_field(duration):
+    with pytest.raises(ConfigError, match="keep_alive"):
+        decode_config(SPECS["ollama"].config, {"keep_alive": duration})
+
+
+@pytest.mark.parametrize("duration", ["", "-1", "0", "600", "30m", "1h30m", "-1m", "1.5h"])
+def test_a_duration_as_go_writes_it_is_taken(duration):
+    assert decode_config(SPECS["ollama"].config, {"keep_alive": duration}).keep_alive == duration
 
 
 @pytest.mark.parametrize("address", ["http://", "https:///x", "http://[::1"])

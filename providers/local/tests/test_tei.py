@@ -18,6 +18,7 @@ from folkmoot_sdk import (
     RerankRequest,
     Unavailable,
 )
+from folkmoot_sdk.testing.harness import FixedClock
 
 from providers.local.tests.conftest import connected
 from tests.support.tei_stub import TeiStub
@@ -106,6 +107,24 @@ async def test_a_server_that_now_runs_another_model_is_noticed(stub):
         stub.model = "BAAI/bge-m3"
         assert (await connection.embed(embedding("a", model="BAAI/bge-m3"))).vectors
     assert sent(stub, "/rerank") == []
+
+
+class Turned(FixedClock):
+    seconds = 0.0
+
+    def monotonic(self):
+        return self.seconds
+
+
+async def test_what_the_server_runs_is_believed_for_a_minute(stub):
+    clock = Turned()
+    async with connected("tei", stub.url, clock=clock) as connection:
+        for clock.seconds in (0.0, 59.0, 61.0, 62.0):
+            await connection.embed(embedding("a"))
+        assert len(sent(stub, "/info")) == 2
+        stub.model, clock.seconds = "BAAI/bge-m3", 200.0
+        with pytest.raises(ModelNotFound):
+            await connection.embed(embedding("a"))
 
 
 @pytest.mark.parametrize(

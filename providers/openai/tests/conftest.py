@@ -9,8 +9,12 @@ from contextlib import asynccontextmanager
 import httpx
 import pytest
 from folkmoot_provider_openai import Config, connect
-from folkmoot_sdk import ChatRequest, Message, PluginContext, TextPart, decode_config
+from folkmoot_sdk import PluginContext, decode_config
 from folkmoot_sdk.testing.harness import FixedClock
+
+from plugins.sdk.tests.upstream import delta, question, sse
+
+__all__ = ["connected", "delta", "question", "sse"]
 
 
 @asynccontextmanager
@@ -21,34 +25,6 @@ async def connected(handler=None, **config):
         context = PluginContext(http=http, log=logging.getLogger("test"), clock=FixedClock())
         async with connect(decode_config(Config, config), context) as connection:
             yield connection
-
-
-def question(text="Hello?", model="some-model", **more):
-    return ChatRequest(model=model, messages=(Message(role="user", content=(TextPart(text),)),), **more)
-
-
-def sse(*chunks, end="data: [DONE]\n\n"):
-    return "".join(f"data: {c if isinstance(c, str) else json.dumps(c)}\n\n" for c in chunks) + end
-
-
-def delta(finish=None, **fields):
-    return {"choices": [{"index": 0, "delta": fields, "finish_reason": finish}]}
-
-
-@pytest.fixture
-def ask():
-    """Ask an upstream that sends this body; gives the events."""
-
-    async def ask(body, request=None, status=200, headers=None, **config):
-        content = body if isinstance(body, bytes) else body.encode()
-
-        def handler(_):
-            return httpx.Response(status, content=content, headers=headers or {})
-
-        async with connected(handler, **config) as connection:
-            return [event async for event in connection.chat(request or question())]
-
-    return ask
 
 
 @pytest.fixture

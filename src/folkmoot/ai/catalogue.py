@@ -23,6 +23,9 @@ from folkmoot.classification.models import DataClass
 from folkmoot.kit.access import Principal
 from folkmoot.kit.work import Sessions, Work, begin
 from folkmoot.plugins.manager import PluginManager
+from folkmoot.tenants.models import Tenant
+from folkmoot.tenants.schemas import TenantSettings
+from folkmoot.usage.money import CEILING, convert
 
 REMEMBER_SECONDS = 0.5
 MOST_TENANTS = 5_000
@@ -100,8 +103,11 @@ async def read(work: Work, in_process: frozenset[str]) -> Snapshot:
         (later.valid_from > ModelPrice.valid_from)
         | ((later.valid_from == ModelPrice.valid_from) & (later.id > ModelPrice.id)),
     )
+    stored = await work.session.scalar(select(Tenant.settings).where(Tenant.id == work.principal.tenant))
+    settings = TenantSettings.of(stored or {})
+    ceiling = convert(CEILING, settings.usd_rate)
     prices = await work.session.scalars(select(ModelPrice).where(ModelPrice.valid_from <= func.now(), ~newer.exists()))
-    by_model = {row.model_id: price_of(row) for row in prices}
+    by_model = {row.model_id: price_of(row, settings) for row in prices}
     rows = await work.session.execute(
         select(Model, Connection)
         .join(Connection, Connection.id == Model.connection_id)
@@ -114,6 +120,7 @@ async def read(work: Work, in_process: frozenset[str]) -> Snapshot:
                 connection=connection,
                 info=info_of(model),
                 price=by_model.get(model.id),
+                ceiling=ceiling,
                 standing=Standing(
                     in_process=connection.kind in in_process,
                     clearance=levels.get(clearance)
@@ -134,8 +141,9 @@ def info_of(model: Model) -> ModelInfo:
     return msgspec.convert(model.info | model.overrides, ModelInfo)
 
 
-def price_of(row: ModelPrice) -> Price:
-    return Price(
+def price_of(row: ModelPrice, settings: TenantSettings) -> Price:
+    """In the organisation's currency, by the rate of this moment."""
+    price = Price(
         input=row.input,
         output=row.output,
         cached_input=row.cached_input,
@@ -144,3 +152,4 @@ def price_of(row: ModelPrice) -> Price:
         audio_minute=row.audio_minute,
         as_of=row.as_of,
     )
+    return price if row.currency == settings.currency else convert(price, settings.usd_rate)

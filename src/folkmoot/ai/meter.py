@@ -23,7 +23,7 @@ from folkmoot_sdk import (
 
 from folkmoot.ai.route import Choice
 from folkmoot.usage.ledger import Spent
-from folkmoot.usage.money import CEILING, cost
+from folkmoot.usage.money import cost
 
 CHARACTERS_PER_TOKEN = 3
 """Fewer than any tokenizer takes for European languages, so that an estimate errs upwards."""
@@ -62,7 +62,7 @@ def expected(choice: Choice, request: ChatRequest | None = None, texts: Sequence
         most = choice.info.max_output_tokens or USUAL_ANSWER
         answer = min(request.max_output_tokens or USUAL_ANSWER, max(most, 1))
     asked = _asked(request) if request is not None else sum(tokens_of(text) for text in texts)
-    return cost(choice.price or CEILING, input_tokens=asked, output_tokens=answer)
+    return cost(choice.price or choice.ceiling, input_tokens=asked, output_tokens=answer)
 
 
 def _sane(tokens: int) -> int:
@@ -150,7 +150,7 @@ class Meter:
             **tokens,
             reasoning_tokens=_sane(usage.reasoning_tokens),
             audio_seconds=self._seconds,
-            cost=cost(price or CEILING, **tokens, audio_seconds=self._seconds) if reached else 0,
+            cost=cost(price or self._choice.ceiling, **tokens, audio_seconds=self._seconds) if reached else 0,
             priced="listed" if price is not None else "ceiling",
             estimated=self._estimated,
             error=self._error,

@@ -84,7 +84,7 @@ class Model(Tenanted, Changing):
 
 
 class ModelPrice(Tenanted, Base):
-    """What a model costs from one moment on, in millionths of the organisation's currency. Never changed."""
+    """What a model costs from one moment on, in millionths of `currency`. Never changed."""
 
     __tablename__ = "model_prices"
     __table_args__ = (
@@ -102,6 +102,8 @@ class ModelPrice(Tenanted, Base):
     request: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
     """For each call."""
     audio_minute: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
+    currency: Mapped[str]
+    """Of the provider's list, which is US dollars, or the organisation's own."""
     source: Mapped[str]
     """`provider` for the list that its plugin brings, `manual` for what an administrator said."""
     as_of: Mapped[str] = mapped_column(default="", server_default="")

@@ -26,6 +26,8 @@ class Choice:
     """As the provider gave it, with what administrators know better."""
     price: Price | None
     """In millionths of the organisation's currency; None: nobody knows."""
+    ceiling: Price
+    """What counts where nobody knows."""
     standing: Standing
 
     @property

@@ -73,10 +73,12 @@ class ModelOut(Struct, frozen=True, kw_only=True):
 
 
 class PriceOut(Struct, frozen=True, kw_only=True):
-    """Millionths of the organisation's currency, for a million tokens unless it says otherwise."""
+    """Millionths of `currency`, for a million tokens unless it says otherwise."""
 
     id: UUID
     valid_from: datetime
+    currency: str
+    """US dollars for a provider's list, which counts by the organisation's `usd_rate`; else the organisation's own."""
     input: int
     output: int
     cached_input: int | None

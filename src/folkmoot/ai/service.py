@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-from folkmoot_sdk import ModelInfo, Price
+from folkmoot_sdk import ModelInfo
 from msgspec import UNSET
 from sqlalchemy import func, select
 
@@ -22,9 +22,9 @@ from folkmoot.kit.structs import patch
 from folkmoot.kit.work import Work
 from folkmoot.tenants.models import Tenant
 from folkmoot.tenants.schemas import TenantSettings
-from folkmoot.usage.money import convert
 
 PURPOSE = "connection"
+DOLLAR = "USD"
 BACK_DATED = timedelta(minutes=5)
 """How far a clock may be behind when it says "from now on"."""
 
@@ -110,6 +110,7 @@ class ModelService:
             tenant_id=self._work.principal.tenant,
             model_id=model.id,
             valid_from=valid_from,
+            currency=await self._currency(),
             source="manual",
             created_by=self._work.principal.user_id,
             **{name: getattr(data, name) for name in PRICED},
@@ -119,6 +120,12 @@ class ModelService:
         told = {"name": model.name, "valid_from": valid_from.isoformat()} | {n: getattr(row, n) for n in PRICED}
         self._work.record("model.priced", "model", model.id, data=told)
         return row
+
+    async def _currency(self) -> str:
+        settings = await self._work.session.scalar(
+            select(Tenant.settings).where(Tenant.id == self._work.principal.tenant)
+        )
+        return TenantSettings.of(settings or {}).currency
 
     async def find_connection(self, name: str) -> Connection | None:
         return await self._work.session.scalar(select(Connection).where(Connection.name == name))
@@ -173,9 +180,7 @@ class ModelService:
         return new, len(known)
 
     async def _store_prices(self, models: Sequence[tuple[Model, ModelInfo]]) -> None:
-        """The provider's list, in the organisation's currency; a price that somebody set by hand goes before it."""
-        settings = await self._work.session.scalar(select(Tenant.settings))
-        rate = TenantSettings.of(settings or {}).usd_rate
+        """The provider's list; a price that somebody set by hand goes before it."""
         rows = await self._work.session.scalars(
             select(ModelPrice)
             .where(ModelPrice.model_id.in_([model.id for model, _ in models]))
@@ -186,8 +191,7 @@ class ModelService:
             before = last.get(model.id)
             if info.price is None or (before is not None and before.source == "manual"):
                 continue
-            price: Price = convert(info.price, rate)
-            values = {name: getattr(price, name) for name in PRICED}
+            values = {name: getattr(info.price, name) for name in PRICED}
             if before is not None and all(getattr(before, name) == value for name, value in values.items()):
                 continue
             self._work.session.add(
@@ -195,8 +199,9 @@ class ModelService:
                     tenant_id=model.tenant_id,
                     model_id=model.id,
                     valid_from=datetime.now(UTC),
+                    currency=DOLLAR,
                     source="provider",
-                    as_of=price.as_of,
+                    as_of=info.price.as_of,
                     **values,
                 )
             )

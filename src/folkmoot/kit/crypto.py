@@ -357,7 +357,7 @@ def _file_aad(prefix: bytes, name: str) -> bytes:
 
 
 def _wrap_aad(tenant_id: UUID, purpose: str, version: int) -> bytes:
-    return b"folkmoot key" + tenant_id.bytes + version.to_bytes(4, "big") + purpose.encode()
+    return b"folkmoot key" + tenant_id.bytes + version.to_bytes(4, "big", signed=True) + purpose.encode()
 
 
 def _of_tenant(base: bytes, tenant_id: UUID | None) -> bytes:

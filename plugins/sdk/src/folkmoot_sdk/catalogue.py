@@ -163,8 +163,9 @@ class Catalogue:
         bare = _bare(model.name)
         found = self._find(_SNAPSHOT.sub("", bare), model.kind)
         place = len(self.rows) if found is None else found[0]
-        newest = [-int(number) for number in _NUMBERS.findall(bare)] if found is not None and found[1].match else []
-        return _ORDER[model.kind], place, bool(_SNAPSHOT.search(bare)), newest if model.kind == "chat" else []
+        told = found is not None and model.kind == "chat" and bool(found[1].match)
+        newest = [*(-int(number) for number in _NUMBERS.findall(bare)), 0] if told else []
+        return _ORDER[model.kind], place, bool(_SNAPSHOT.search(bare)), newest
 
     def _find(self, bare: str, kind: ModelKind) -> tuple[int, Known] | None:
         return next(

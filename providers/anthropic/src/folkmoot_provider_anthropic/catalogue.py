@@ -31,7 +31,7 @@ class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     context: int | None = None
     output: int | None = None
     dearer_above: int | None = None
-    """Tokens of a prompt above which the price is another; the window that is offered ends there."""
+    """Tokens of a prompt above which the price is another: the window that is offered leaves room for no more."""
     thinks: Thinks = "asked"
     thought: Literal["adaptive", "budget", "unknown"] = "adaptive"
     """Whether an effort or a number of tokens says how much it thinks."""
@@ -90,14 +90,15 @@ def describe(listed: ListedModel, *, passages: bool, priced: bool) -> ModelInfo:
     """
     row = row_of(listed.id)
     context = _positive(listed.max_input_tokens) or row.context
+    output = _positive(listed.max_tokens) or row.output
     if row.dearer_above and context:
-        context = min(context, row.dearer_above)
+        context = min(context, row.dearer_above + (output or 0))
     return ModelInfo(
         listed.id,
         "chat",
         title=listed.display_name or row.title,
         context_window=context,
-        max_output_tokens=_positive(listed.max_tokens) or row.output,
+        max_output_tokens=output,
         vision=listed.can("image_input"),
         tools=True,
         reasoning=listed.can("thinking", row.thought != "unknown"),

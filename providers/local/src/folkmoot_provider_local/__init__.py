@@ -53,8 +53,8 @@ class OllamaConfig(Struct, frozen=True):
         str,
         Meta(
             title="Keep loaded for",
-            pattern="^\\s*(-?[0-9]{1,9}(\\.[0-9]+)?(ns|us|ms|s|m|h)?)?\\s*$",
-            description="As 30m, or -1 for ever; empty: as the server has it.",
+            pattern="^\\s*-?([0-9]{1,9}|([0-9]{1,9}(\\.[0-9]{1,3})?(ns|us|ms|s|m|h))+)?\\s*$",
+            description="As 30m or 1h30m, or -1 for ever; empty: as the server has it.",
         ),
     ] = ""
     cloud_models: Annotated[

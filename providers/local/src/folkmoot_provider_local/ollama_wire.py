@@ -40,18 +40,11 @@ class Line(msgspec.Struct):
     status: Any = None
 
 
-class Details(msgspec.Struct):
-    family: str | None = None
-    parameter_size: str | None = None
-    quantization_level: str | None = None
-
-
 class Listed(msgspec.Struct):
     model: str | None = None
     name: str | None = None
     remote_host: str | None = None
     remote_model: str | None = None
-    details: Details | None = None
 
 
 class Tags(msgspec.Struct):

@@ -39,7 +39,7 @@ _TOO_LONG = re.compile(
 _REFUSED = re.compile(r"content_filter|content_policy|content management policy|responsibleai|safety system")
 _NO_MODEL = re.compile(
     r"model_not_found|unknown_model|invalid_model|model .{0,80}(not found|does not exist|not exist|"
-    r"not available)|no such model|unknown model"
+    r"not available)|no such model|unknown model|invalid model name"
 )
 _NO_KEY = re.compile(r"invalid_api_key|incorrect api key|api[_ ]key[_ ](not[_ ]valid|invalid)|invalid_authentication")
 
