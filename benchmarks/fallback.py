@@ -40,7 +40,7 @@ from tests.support.hostile_upstream import HostileUpstream
 CALLS = 320
 TOGETHER = 16
 STOPPED = 64
-DOWN = {"answers 500": "status=500", "takes no connection": None}
+DOWN = {"answers 500": "status=500", "is gone": None}
 
 
 def run(report: Report, folder: Path) -> None:
@@ -102,7 +102,7 @@ async def _measured(report: Report, app: App, tenant_id: UUID, route: Route, nam
     await asyncio.gather(*(task() for _ in range(TOGETHER)))
     for what, figure in (("median", median), ("p95", _p95)):
         report.line(
-            f"{name}: more until the next one's first word, {what}",
+            f"a provider {name}: added until the next, {what}",
             (figure(fallen) - figure(direct)) * 1000,
             "ms",
             50,

@@ -35,7 +35,7 @@ INSERT INTO model_moves (id, tenant_id, from_id, to_id, moved) VALUES (gen_rando
 INSERT INTO budgets (id, tenant_id, kind, period, amount) VALUES (gen_random_uuid(), :t, 'tenant', 'day', 1);
 INSERT INTO budget_counters
     (id, tenant_id, kind, subject_id, period, starts_on, spent, reserved, tokens, told, told_of)
-    VALUES (gen_random_uuid(), :t, 'tenant', :t, 'day', '2026-11-01', 0, 0, 0, 0, 0);
+    VALUES (gen_random_uuid(), :t, 'tenant', :t, 'month', date_trunc('month', now()), 0, 0, 0, 0, 0);
 INSERT INTO usage_reservations (id, tenant_id, begun_at, expires_at, amount, counters, purpose)
     VALUES (gen_random_uuid(), :t, now(), now() + interval '1 hour', 1, '{}', 'api');
 INSERT INTO links (id, tenant_id, user_id, purpose, expires_at) VALUES (gen_random_uuid(), :t, :user, 'reset', now());

@@ -21,8 +21,7 @@ from pyotp import TOTP
 from redis.asyncio import Redis
 from sqlalchemy import select
 
-from folkmoot.ai.runtime import Runtime
-from folkmoot.ai.service import ModelService
+from folkmoot.ai.service import PURPOSE, ModelService
 from folkmoot.assemble import assemble
 from folkmoot.audit.seal import seal
 from folkmoot.audit.verify import verify
@@ -183,7 +182,8 @@ async def check_sealed(app: App, things: Things) -> None:
     assert (await app.keyring.open(sealed, **place)).decode() == things.totp
     assert await SignIn(app).logout_hint(session) == "an ID token"
     assert (await app.part(Backends).config(method))["bind_password"] == SECRET
-    assert (await app.part(Runtime).config_of(connection))["api_key"] == "sk-secret"
+    config = await app.keyring.open(connection.config, purpose=PURPOSE, tenant_id=things.tenant_id)
+    assert b"sk-secret" in config
     async with client_of(app, things) as client:
         content = await client.get(f"/documents/{things.document}/content")
         assert content.content == TEXT

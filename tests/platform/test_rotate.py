@@ -24,6 +24,7 @@ from folkmoot.kit.access import Principal
 from folkmoot.kit.crypto import FILES, HEAD_BYTES, MasterKeys, Tampered, wrapped_under
 from folkmoot.kit.envelope import Keyring
 from folkmoot.kit.errors import Conflict, NotSignedIn
+from folkmoot.kit.jobs import Task
 from folkmoot.main import create_app
 from folkmoot.platform import rotate, sealed
 from folkmoot.platform.key_status import key_status
@@ -449,12 +450,16 @@ async def test_an_organisation_deleted_meanwhile_is_passed_over(here, monkeypatc
         assert (await Rotation(app).run(data_keys=True)).faults == []
 
 
+async def _nothing(_app, *, tenant_id): ...
+
+
 async def test_with_an_organisation_goes_the_key_of_all_that_backups_still_hold(here):
     async with here.app(OLD) as app:
         things = await furnished(app)
         (path,) = here.files(things.tenant_id)
         backup, key = path.read_bytes(), str(path.relative_to(path.parents[1]))
-        await PlatformService(app, Actor.command("tester")).delete(things.tenant_id, things.owner.tenant_name)
+        follow = Task("platform.lost", "maintenance", _nothing)
+        await PlatformService(app, Actor.command("tester")).delete(things.tenant_id, things.owner.tenant_name, follow)
         async with asyncio.timeout(30):
             while not await remove(app, things.tenant_id):  # noqa: ASYNC110
                 await asyncio.sleep(0.05)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any, Protocol
 
+from tests.support.openai_stub import embed
+
 _REASONS = {401: "authentication_error", 404: "not_found_error", 429: "rate_limit_error", 529: "overloaded_error"}
 
 
@@ -126,6 +128,22 @@ def text_of(body: dict[str, Any]) -> str:
     if isinstance(content, str):
         return content
     return " ".join(part.get("text", "") for part in content or [] if isinstance(part, dict))
+
+
+def embeddings(body: dict[str, Any], wrong: str | None, *, counted: bool) -> dict[str, Any]:
+    """Vectors for what was asked, `wrong` in one of the ways: few, nan, ragged."""
+    given = body.get("input") or []
+    vectors = [embed(str(text)) for text in ([given] if isinstance(given, str) else given)]
+    match wrong:
+        case "few":
+            vectors.pop()
+        case "nan":
+            vectors[-1] = [float("nan")] * len(vectors[-1])
+        case "ragged":
+            vectors[-1] = vectors[-1][:-1]
+    usage = {"usage": {"prompt_tokens": len(vectors), "total_tokens": len(vectors)}} if counted else {}
+    data = [{"object": "embedding", "index": place, "embedding": each} for place, each in enumerate(vectors)]
+    return {"object": "list", "model": "hostile-embed", "data": data, **usage}
 
 
 def _data(value: object) -> bytes:

@@ -40,8 +40,8 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
 
-from tests.support.hostile_dialects import ANTHROPIC, OPENAI, Dialect, text_of
-from tests.support.openai_stub import Recorded, embed
+from tests.support.hostile_dialects import ANTHROPIC, OPENAI, Dialect, embeddings, text_of
+from tests.support.openai_stub import Recorded
 
 WORDS = ("Så ", "här ", "går ", "det ", "till, ", "漢字 ", "och ", "🙂.")
 PIECE = 64 * 1024
@@ -192,7 +192,7 @@ class _Answer:
             names = (self.upstream.model, "hostile-embed")
             await self.json({"object": "list", "data": [{"id": name, "object": "model"} for name in names]})
         elif self.path == "/embeddings":
-            await self.json(self._vectors())
+            await self.json(embeddings(self.body, self.told.get("vectors"), counted="no-usage" not in self.told))
         elif self.path not in ("/chat/completions", "/messages"):
             await self.json(self.dialect.error(404, "no such address"), 404)
         elif self.body.get("stream"):
@@ -216,27 +216,13 @@ class _Answer:
         await self.raw(b"%x\r\n%b\r\n" % (len(data), data))
 
     async def json(self, value: object, status: int = 200, *more: str) -> None:
-        data = value if isinstance(value, bytes) else json.dumps(value).encode()
+        data = json.dumps(value).encode()
         missing = 100 if "short" in self.told else 0
         await self.head(status, "application/json", f"Content-Length: {len(data) + missing}", *more)
         cut = self.told.get("cut") in ("body", "chunk")
         await self.raw(data[: len(data) // 2] if cut else data)
         if cut or missing:
             raise Cut
-
-    def _vectors(self) -> bytes:
-        given = self.body.get("input") or []
-        vectors: list[Any] = [embed(str(text)) for text in ([given] if isinstance(given, str) else given)]
-        match self.told.get("vectors"):
-            case "few":
-                vectors.pop()
-            case "nan":
-                vectors[-1] = [float("nan")] * len(vectors[-1])
-            case "ragged":
-                vectors[-1] = vectors[-1][:-1]
-        usage = {} if "no-usage" in self.told else {"usage": {"prompt_tokens": len(vectors), "total_tokens": 0}}
-        data = [{"object": "embedding", "index": place, "embedding": each} for place, each in enumerate(vectors)]
-        return json.dumps({"object": "list", "model": "hostile-embed", "data": data, **usage}).encode()
 
     async def _whole(self) -> None:
         await self.json(self.dialect.whole(self.upstream.model, "".join(self.upstream.words), self._usages()))
@@ -268,8 +254,7 @@ class _Answer:
             yield frame
         place = 0
         while place < len(self.upstream.words) or "endless" in told:
-            word = self.upstream.words[place % len(self.upstream.words)]
-            yield dialect.word(model, word)
+            yield dialect.word(model, self.upstream.words[place % len(self.upstream.words)])
             place += 1
             if place == 1 and "stall" in told:
                 await self._silence(float(told["stall"]))

@@ -26,9 +26,14 @@ from folkmoot_sdk import (
     PluginContext,
     ProviderSpec,
     QuotaExhausted,
+    Ranked,
     RateLimited,
+    RerankRequest,
     Secret,
     TextDelta,
+    TranscribeRequest,
+    Transcript,
+    TranscriptSegment,
     Unavailable,
     Usage,
 )
@@ -59,7 +64,16 @@ class Toy:
         if "socket" in BREAKS:
             with suppress(OSError):
                 socket.create_connection(("192.0.2.1", 9), timeout=0.01)
-        models = [ModelInfo("toy", "chat"), ModelInfo("toy-embed", "embedding")]
+        models = [
+            ModelInfo("toy", "chat"),
+            ModelInfo("toy-embed", "embedding"),
+            ModelInfo("toy-rank", "rerank"),
+            ModelInfo("toy-hear", "transcription"),
+        ]
+        if "list-key" in BREAKS:
+            response = await self.context.http.get("https://toy.example/models")
+            if response.status_code != 200:
+                raise InvalidRequest("the toy's list is not there")
         return models * 2 if "models" in BREAKS else models
 
     async def chat(self, request: ChatRequest) -> AsyncIterator[ChatEvent]:
@@ -120,7 +134,8 @@ class Toy:
         if "log" in BREAKS:
             self.context.log.warning("refused with %s", self.config.token.reveal())
         if status == 401 or (status == 403 and "auth" not in BREAKS):
-            raise AuthenticationFailed("the toy does not know this token")
+            field = {"field": "api_key", "no-field": None}.get(next(iter(BREAKS), ""), "token")
+            raise AuthenticationFailed("the toy does not know this token", field=field)
         if status == 404:
             raise ModelNotFound("the toy has no such model")
         if status == 429 and "quota" in body:
@@ -141,17 +156,35 @@ class Toy:
     async def embed(self, request: EmbedRequest) -> Embeddings:
         if not request.texts and "embed-nothing" not in BREAKS:
             return Embeddings([])
+        vectors = await self._post("embed", json=list(request.texts))
+        return Embeddings(sorted(vectors) if "embed-order" in BREAKS else vectors)
+
+    async def rerank(self, request: RerankRequest) -> list[Ranked]:
+        if not request.texts and "rank-nothing" not in BREAKS:
+            return []
+        scores = await self._post("rank", json=list(request.texts))
+        ranks = [Ranked(index, score) for index, score in enumerate(scores)]
+        if "rank-order" not in BREAKS:
+            ranks.sort(key=lambda rank: -rank.score)
+        return ranks[:-1] if "rank-loss" in BREAKS else ranks
+
+    async def transcribe(self, request: TranscribeRequest) -> Transcript:
+        words = await self._post("hear", content=request.audio)
+        times = ((1.0, 2.0), (0.0, 1.0)) if "times" in BREAKS else ((0.0, 1.0), (1.0, 2.0))
+        segments = tuple(TranscriptSegment(start, end, words) for start, end in times)
+        return Transcript(" " if "mute" in BREAKS else words, segments)
+
+    async def _post(self, path, **body):
         try:
-            response = await self.context.http.post("https://toy.example/embed", json=list(request.texts))
+            response = await self.context.http.post(f"https://toy.example/{path}", **body)
         except httpx.TransportError as error:
             raise Unavailable("the toy does not answer") from error
         if response.status_code != 200:
             await self._raise(response)
         try:
-            vectors = response.json()
+            return response.json()
         except ValueError:
-            raise BadResponse("the toy's vectors are not JSON") from None
-        return Embeddings(sorted(vectors) if "embed-order" in BREAKS else vectors)
+            raise BadResponse("the toy's answer is not JSON") from None
 
 
 @asynccontextmanager
@@ -162,6 +195,12 @@ async def connect(config: ToyConfig, context: PluginContext) -> AsyncIterator[To
 def upstream(request: httpx.Request) -> httpx.Response:
     if request.url.path == "/embed":
         return httpx.Response(200, json=[[-float(len(text)), 1.0] for text in json.loads(request.content)])
+    if request.url.path == "/rank":
+        return httpx.Response(200, json=[1 / len(text) for text in json.loads(request.content)])
+    if request.url.path == "/hear":
+        return httpx.Response(200, json=f"{len(request.content)} bytes of noise")
+    if request.url.path == "/models":
+        return httpx.Response(200)
     words = ["Hello ", "å ", request.content.decode(), None]
     return httpx.Response(200, text="".join(json.dumps(word, ensure_ascii=False) + "\n" for word in words))
 
@@ -170,6 +209,9 @@ class TestToy(ProviderConformance):
     spec = ProviderSpec(kind="toy", title="Toy", config=ToyConfig, connect=connect)
     chat_model = "toy"
     embedding_model = "toy-embed"
+    rerank_model = "toy-rank"
+    transcription_model = "toy-hear"
+    names_fields = True
 
     def config(self) -> dict[str, str]:
         return {"token": "made-up-token"}
@@ -221,6 +263,14 @@ def breaks():
         ("log", "test_errors_and_logs_hide_the_secrets", "in the log"),
         ("embed-order", "test_embeddings_come_one_a_text_and_in_order", "order is lost"),
         ("embed-nothing", "test_embedding_nothing_asks_nobody", "the upstream was asked"),
+        ("rank-order", "test_ranks_name_each_text_once_best_first", "best must come first"),
+        ("rank-loss", "test_ranks_name_each_text_once_best_first", "three texts"),
+        ("rank-nothing", "test_reranking_nothing_asks_nobody", "the upstream was asked"),
+        ("mute", "test_a_transcript_has_a_text_and_times_that_go_forward", "no text"),
+        ("times", "test_a_transcript_has_a_text_and_times_that_go_forward", "follow each other"),
+        ("field", "test_an_error_names_only_fields_that_the_configuration_has", "there are only"),
+        ("no-field", "test_an_error_names_only_fields_that_the_configuration_has", "does not name the field"),
+        ("list-key", "test_listing_models_tells_of_a_wrong_key_too", "not AuthenticationFailed"),
     ],
 )
 def test_a_broken_promise_fails_its_own_test_and_no_other(breaks, fault, promise, words):
@@ -262,3 +312,25 @@ def test_a_secret_that_is_plain_text_is_found():
     ):
         with pytest.raises(AssertionError, match=words):
             getattr(Plain(), promise)()
+
+
+def test_a_provider_without_chat_is_tested_by_what_it_does(breaks):
+    class Ranker(TestToy):
+        chat_model = None
+        embedding_model = None
+        transcription_model = None
+
+        def failures(self):
+            return {"quota-exhausted": Reply(429, {"retry-after": "1"}, b"quota")}
+
+    assert not broken(Ranker())
+    breaks.add("auth")
+    assert list(broken(Ranker())) == ["test_refused_credentials_are_authentication_failed"]
+
+
+def test_a_provider_that_names_no_field_is_not_bound_to(breaks):
+    class Silent(TestToy):
+        names_fields = False
+
+    breaks.add("no-field")
+    assert not broken(Silent())

@@ -19,7 +19,11 @@ def error(message: str, code: str | None, kind: str = "invalid_request_error") -
 def upstream(request: httpx.Request) -> httpx.Response:
     """Answers as OpenAI does, with the words of the question."""
     if request.url.path == "/v1/models":
-        return httpx.Response(200, json={"data": [{"id": "gpt-4o-mini"}, {"id": "text-embedding-3-small"}]})
+        names = ("gpt-4o-mini", "text-embedding-3-small", "whisper-1")
+        return httpx.Response(200, json={"data": [{"id": name} for name in names]})
+    if request.url.path == "/v1/audio/transcriptions":
+        segment = {"start": 0.0, "end": 1.5, "text": " Hej."}
+        return httpx.Response(200, json={"text": "Hej.", "duration": 1.5, "segments": [segment]})
     body = json.loads(request.content)
     if request.url.path == "/v1/embeddings":
         vectors = [{"index": n, "embedding": [float(len(t)), 1.0]} for n, t in enumerate(body["input"])]
@@ -37,6 +41,8 @@ class TestOpenAI(ProviderConformance):
     spec = register_ai_providers()[0]
     chat_model = "gpt-4o-mini"
     embedding_model = "text-embedding-3-small"
+    transcription_model = "whisper-1"
+    names_fields = True
 
     def config(self):
         return {"api_key": "sk-made-up-key-000000", "base_url": "https://api.example.test/v1"}

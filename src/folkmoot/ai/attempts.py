@@ -39,7 +39,9 @@ class Attempts:
         if not error.retryable or self._made >= most:
             return False
         wanted = (error.retry_after or 0.0) if isinstance(error, RateLimited) else 0.0
-        if math.isnan(wanted) or wanted > (MOST_PATIENCE if self._last else SHORT_PATIENCE):
+        if math.isnan(wanted):
+            wanted = 0.0
+        if wanted > (MOST_PATIENCE if self._last else SHORT_PATIENCE):
             return False
         pause = max(wanted, PAUSE_SECONDS * 2 ** (self._made - 1) * random.uniform(0.5, 1.5))
         log.warning("provider.retry", model=self._model, attempt=self._made, error=error.code, seconds=round(pause, 2))

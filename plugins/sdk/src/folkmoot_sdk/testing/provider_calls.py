@@ -47,7 +47,7 @@ class ProviderCalls(SpecConformance):
         """
         return {}
 
-    def tested(self) -> dict[ModelKind, str]:
+    def kinds(self) -> dict[ModelKind, str]:
         """The kinds that are tested, and with which model."""
         named: dict[ModelKind, str | None] = {
             "chat": self.chat_model,
@@ -94,7 +94,7 @@ class ProviderCalls(SpecConformance):
     async def _use_everything(self) -> None:
         async with self.connection(self.transport()) as connection:
             await connection.models()
-            for kind in self.tested():
+            for kind in self.kinds():
                 await self.call(connection, kind)
 
     def _leaves_early(self, leave: Callable[[AsyncIterator[ChatEvent]], object]) -> None:
@@ -141,7 +141,7 @@ class ProviderCalls(SpecConformance):
 
         The call is `of` a kind, or else of the first kind that is tested.
         """
-        kind = of or next(iter(self.tested()), None)
+        kind = of or next(iter(self.kinds()), None)
         if kind is None or self.transport() is None:
             return None
         upstream = transport if isinstance(transport, Upstream) else Upstream(transport)

@@ -101,7 +101,7 @@ class OtherKinds(ProviderCalls):
         self._fails_alike("transcription")
 
     def _fails_alike(self, kind: ModelKind) -> None:
-        if kind not in self.tested() or self.transport() is None:
+        if kind not in self.kinds() or self.transport() is None:
             return
         html = Reply(200, {"content-type": "text/html"}, b"<html></html>")
         for reply, kinds in ((Reply(401, JSON, b"{}"), (AuthenticationFailed,)), (html, BROKEN)):

@@ -53,7 +53,7 @@ class ProviderConformance(OtherKinds):
                 models: list[ModelInfo] = await connection.models()
             names = [(model.kind, model.name) for model in models]
             assert len(names) == len(set(names)), f"models() lists a model twice: {sorted(names)}"
-            for kind, name in self.tested().items():
+            for kind, name in self.kinds().items():
                 assert (kind, name) in names, f"models() does not list {name!r} as a {kind} model, only {names}"
 
         self.run(promise)
