@@ -202,9 +202,27 @@ async def test_an_account_that_is_refused_rests_and_comes_back(redis, one, error
 
 async def test_a_success_of_a_call_that_began_before_does_not_end_a_rest(redis, one):
     breaker = Breaker(redis, STEADY)
-    await breaker.failed(one, QuotaExhausted("empty"))
+    await breaker.failed(one, RateLimited("later", 20))
     await breaker.succeeded(one)
     assert not await breaker.allow(one)
+
+
+async def test_a_success_shows_that_the_account_is_accepted_again(redis, one):
+    here, there = Breaker(redis, STEADY), Breaker(redis, STEADY)
+    await here.failed(one, QuotaExhausted("empty"))
+    assert not await there.allow(one)
+    await here.succeeded(one)
+    assert await there.allow(one)
+
+
+async def test_why_a_connection_is_left_alone_is_known(redis, one):
+    breaker = Breaker(redis, STEADY)
+    assert breaker.why_not(one) == (0.0, "")
+    await breaker.failed(one, RateLimited("later", 20))
+    assert not await breaker.allow(one)
+    seconds, code = breaker.why_not(one)
+    assert 15 < seconds <= 20
+    assert code == "provider-rate-limited"
 
 
 async def test_one_call_over_all_processes_finds_out_whether_it_works_again(redis, one):

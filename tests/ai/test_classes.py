@@ -160,3 +160,21 @@ async def test_only_administrators_name_classes_and_everybody_may_read_them(owne
     assert (await stranger.get(f"/data-classes/{secret['id']}")).status_code == 404
     refused = await stranger.post("/spaces", json={"name": "Theirs", "data_class_id": secret["id"]})
     assert refused.status_code == 404
+
+
+@pytest.mark.parametrize("deleted", [False, True])
+async def test_what_an_assistant_once_found_stays_guarded_when_it_looks_elsewhere(owner, secret, foreign, deleted):
+    organisation = (await owner.get("/spaces/organisation")).json()["id"]
+    collection = await owner.collection(organisation)
+    await owner.patch(f"/spaces/{organisation}", json={"data_class_id": secret["id"]})
+    await owner.knows(collection, RULES)
+    assistant = await owner.assistant(await owner.space(), collection)
+    conversation = await owner.conversation(assistant)
+    assert (await owner.ask(conversation, "How high may a fence be?"))["model"]["name"] == "our-chat"
+    assert (await owner.patch(f"/assistants/{assistant}", json={"collection_ids": []})).status_code == 200
+    if deleted:
+        assert (await owner.delete(f"/collections/{collection}")).status_code == 204
+    assert (await owner.ask(conversation, "And what did you say?"))["model"]["name"] == "our-chat"
+    assert foreign.requests == [], "the answer that was given goes along with the question"
+    fresh = await owner.conversation(assistant)
+    assert (await owner.ask(fresh, "Hello"))["model"]["name"] == "foreign-chat", "a new conversation has none of it"

@@ -166,7 +166,8 @@ async def test_closing_the_answer_closes_the_request_behind_the_proxy(connected,
         assert isinstance(await anext(events), TextDelta)
         assert stub.streaming == 1
         await events.aclose()
-    async with asyncio.timeout(20):
-        while stub.streaming:
-            await asyncio.sleep(0.01)
+    for _ in range(2000):
+        if not stub.streaming:
+            break
+        await asyncio.sleep(0.01)
     assert stub.disconnects == left + 1

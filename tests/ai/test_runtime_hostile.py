@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import time
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -253,6 +254,19 @@ async def test_where_no_other_model_can_answer_a_short_rest_is_waited_for(callin
     assert (await resting).text == TEXT
 
 
+@pytest.mark.parametrize("failure", ["status=401", "status=402"])
+async def test_an_account_that_is_refused_is_passed_over_only_where_somebody_else_can_answer(openai, upstream, failure):
+    async with HostileUpstream(model="hostile-second") as second:
+        await openai.connected(second, name="Second", rank=1)
+        upstream.script = [failure]
+        both, alone = await openai.route(alone=False), await openai.route()
+        for _ in range(3):
+            assert (await openai.chat(route=both)).models == ["hostile-second"]
+        assert len(upstream.requests) == 1
+        assert (await openai.chat(route=alone)).models == ["hostile-chat"], "it was put right"
+        assert (await openai.chat(route=both)).models == ["hostile-chat"]
+
+
 # after the first event: what was said stays said, and is entered as an estimate
 
 MIDWAY = {
@@ -433,6 +447,33 @@ async def test_a_provider_that_is_gone_is_left_alone_after_three_calls(openai, u
     assert len(await openai.entries()) == 3, "it was not called again"
 
 
+async def test_a_call_that_finds_out_whether_it_works_again_and_is_stopped_makes_room_for_the_next(openai, upstream):
+    upstream.failing = "wait=600"
+    route = await openai.route()
+    breaker, connection_id = openai.app.part(Breaker), route.first.connection.id
+    for _ in range(5):
+        await breaker.failed(connection_id, Unavailable("down"))
+    await openai.app.redis.hset(f"folkmoot:breaker:{connection_id}", "until", "1")
+    async with asyncio.timeout(SECONDS):
+        while True:
+            finding = asyncio.create_task(openai.chat(route=route))
+            while not (finding.done() or upstream.open):  # noqa: ASYNC110
+                await asyncio.sleep(0.005)
+            if upstream.open:
+                break
+            await asyncio.sleep(0.05)
+    assert isinstance((await openai.chat(route=route)).error, Unavailable), "one is enough to find out"
+    finding.cancel()
+    await asyncio.gather(finding, return_exceptions=True)
+    upstream.failing = ""
+    assert (await openai.chat(route=route)).text == TEXT
+
+
+@pytest.mark.parametrize(("retry_after", "again"), [(math.nan, True), (-3.0, True), (math.inf, False), (31.0, False)])
+async def test_a_retry_after_that_makes_no_sense_is_not_one(retry_after, again):
+    assert await attempts.Attempts("m", last=True).again(RateLimited("slowly", retry_after)) is again
+
+
 # limits of calls at the same time
 
 
@@ -464,6 +505,21 @@ async def test_nobody_waits_for_ever_for_their_turn_and_a_busy_provider_is_not_a
     assert health[route.first.connection.id].state == "closed"
     first.cancel()
     await asyncio.gather(first, return_exceptions=True)
+
+
+async def test_somebody_else_answers_when_one_is_busy(openai, upstream, monkeypatch):
+    monkeypatch.setattr("folkmoot.ai.runtime.SHORT_SLOT_SECONDS", 0.05)
+    async with HostileUpstream(model="hostile-second") as second:
+        await openai.connected(second, name="Second", rank=1)
+        upstream.failing = "stall=600"
+        route = await openai.route(alone=False)
+        route.first.connection.max_concurrent = 1
+        first = asyncio.create_task(openai.chat(route=route))
+        await upstream.until(lambda upstream: upstream.open)
+        assert (await openai.chat(route=route)).models == ["hostile-second"]
+        assert len(upstream.requests) == 1
+        first.cancel()
+        await asyncio.gather(first, return_exceptions=True)
 
 
 # embeddings

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ast
 import inspect
+from functools import partial
 from itertools import pairwise
 
 from folkmoot.kit import access
 from folkmoot.settings import described
+from tests.docs import sdk_errors, sdk_reference
 from tests.docs.blocks import ROOT
 
 HOW = "<!-- Made by `python -m tests.docs.generated`; a test checks that it is current. -->\n"
@@ -137,7 +139,12 @@ def notes_of(kind: type) -> dict[str, str]:
     }
 
 
-PAGES = {"docs/reference/settings.md": settings_page, "docs/reference/permissions.md": permissions_page}
+PAGES = {
+    "docs/reference/settings.md": settings_page,
+    "docs/reference/permissions.md": permissions_page,
+    "docs/plugins/reference.md": partial(sdk_reference.reference_page, HOW),
+    "docs/plugins/errors.md": partial(sdk_errors.errors_page, HOW),
+}
 
 if __name__ == "__main__":
     for path, page in PAGES.items():

@@ -72,8 +72,13 @@ async def _stream(writer: asyncio.StreamWriter, body: dict[str, Any], deltas: li
         reason = delta.pop("finish", None)
         choice = {"index": 0, "delta": delta, "finish_reason": reason}
         parts.append(openai_stub._chunked(b"data: " + json.dumps(head | {"choices": [choice]}).encode() + b"\n\n"))
-    usage = {"prompt_tokens": 9, "completion_tokens": 4, "total_tokens": 13,
-             "prompt_tokens_details": {"cached_tokens": 3}, "completion_tokens_details": {"reasoning_tokens": 2}}  # fmt: skip
+    usage = {
+        "prompt_tokens": 9,
+        "completion_tokens": 4,
+        "total_tokens": 13,
+        "prompt_tokens_details": {"cached_tokens": 3},
+        "completion_tokens_details": {"reasoning_tokens": 2},
+    }
     parts.append(
         openai_stub._chunked(b"data: " + json.dumps(head | {"choices": [], "usage": usage}).encode() + b"\n\n")
     )

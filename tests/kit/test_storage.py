@@ -416,8 +416,15 @@ async def test_a_file_sealed_with_a_version_that_this_process_does_not_know_yet_
     assert await storage.read_bytes(tenant, "a") == b"by another process"
 
 
-async def test_a_file_that_was_tampered_with_is_not_sealed_anew(folder, tenant, tmp_path):
-    await folder.write(tenant, "a", pieces(b"hello"))
-    on_disk(tmp_path, tenant).write_bytes(on_disk(tmp_path, tenant).read_bytes()[:70])
-    with pytest.raises(Tampered, match="'a'"):
-        await folder.reseal(tenant, "a")
+async def test_a_file_that_was_tampered_with_is_not_sealed_anew(tenant, tmp_path):
+    keys = Changing()
+    storage = Storage.from_url((tmp_path / "files").as_uri(), await keys.keyring())
+    await storage.write(tenant, "a", pieces(b"hello"))
+    await turned(keys, tenant)
+    await storage._keyring.look()
+    whole = on_disk(tmp_path, tenant).read_bytes()
+    for spoilt in (whole[:70], whole[:20] + bytes([whole[20] ^ 1]) + whole[21:]):
+        on_disk(tmp_path, tenant).write_bytes(spoilt)
+        with pytest.raises(Tampered, match="'a'"):
+            await storage.reseal(tenant, "a")
+        assert on_disk(tmp_path, tenant).read_bytes() == spoilt

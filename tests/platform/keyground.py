@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
+import hmac
 import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -32,14 +33,17 @@ from folkmoot.identity.links import Links
 from folkmoot.identity.models import Link, Session, User
 from folkmoot.identity.service import UserService
 from folkmoot.identity.sign_in import SignIn
-from folkmoot.identity.tokens import Tokens
+from folkmoot.identity.tokens import RefreshClaims, Tokens
 from folkmoot.kit.access import Principal
 from folkmoot.kit.app import App
+from folkmoot.kit.envelope import Keyring
 from folkmoot.kit.errors import BadRequest, NotSignedIn
 from folkmoot.main import create_app
 from folkmoot.platform.certificate import is_valid, sign
+from folkmoot.platform.sealed import COLUMNS
 from folkmoot.settings import Settings
 from folkmoot.tenants.models import PLATFORM, Certificate
+from tests.support import old_form
 from tests.support.people import PASSWORD, Person, Tenancy
 
 OLD, NEW, OTHER = (hashlib.sha256(name).digest() for name in (b"the old one", b"the new one", b"another"))
@@ -237,3 +241,60 @@ async def check_shut(app: App, things: Things) -> None:
         app.part(Tokens).read_refresh(things.refresh)
     with pytest.raises(BadRequest):
         read(app.keyring, things.link_token)
+
+
+class KeyringOfBefore(Keyring):
+    """Signs as releases did that had no data keys."""
+
+    def __init__(self, master: bytes) -> None:
+        super().__init__(master)
+        self._master = master
+
+    @property
+    def roots(self):
+        return self
+
+    def derive(self, purpose, tenant_id=None):
+        return old_form.derive(self._master, purpose, tenant_id)
+
+    def derivations(self, purpose, tenant_id=None):
+        return [self.derive(purpose, tenant_id)]
+
+
+async def as_before(here: Ground, app: App, things: Things, master: bytes) -> None:
+    """Bring all back to how a release without data keys had left it, and give out what that had given out."""
+    tenant, user, was = things.tenant_id, things.owner.user.id, KeyringOfBefore(master)
+    for column in COLUMNS:
+        stored = f"SELECT id, {column.name} AS sealed FROM {column.table} WHERE {column.name} IS NOT NULL"
+        for row in await here.fetch(f"{stored} AND tenant_id = $1", tenant):
+            place = {"purpose": column.purpose, "tenant_id": tenant, "aad": row["id"].bytes if column.of_row else b""}
+            sealed = old_form.seal(master, await app.keyring.open(row["sealed"], **place), **place)
+            await here.fetch(f"UPDATE {column.table} SET {column.name} = $2 WHERE id = $1", row["id"], sealed)
+    (path,) = here.files(tenant)
+    key = str(path.relative_to(path.parents[1]))
+    path.write_bytes(old_form.seal_file(master, TEXT, tenant_id=tenant, name=key))
+    codes = [
+        hmac.digest(was.derive("recovery-code", tenant), user.bytes + code.replace("-", "").upper().encode(), "sha256")
+        for code in things.codes
+    ]
+    await here.fetch("UPDATE users SET recovery_codes = $2 WHERE id = $1", user, [code.hex() for code in codes])
+    await here.fetch("DELETE FROM audit_seals")
+    await here.fetch("DELETE FROM audit_checkpoints")
+    await app.redis.flushdb()
+    for of in (tenant, PLATFORM):
+        await seal(replace(app, keyring=was), of)
+    async with app.begin(Principal.platform()) as work:
+        certificate = (await work.session.scalars(select(Certificate))).one()
+        work.session.expunge(certificate)
+    sign(certificate, was)
+    await here.fetch(
+        "UPDATE deletion_certificates SET key_id = $1, signature = $2", certificate.key_id, certificate.signature
+    )
+    (session,) = await here.fetch("SELECT generation FROM sessions WHERE id = $1", things.session)
+    things.refresh = Tokens(was, 600).refresh(RefreshClaims(tenant, things.session, session["generation"]))
+    things.link_token = token_of(was, Link(id=things.link.id, tenant_id=tenant))
+    await here.fetch("DELETE FROM tenant_keys")
+    await here.fetch(
+        "INSERT INTO tenant_keys (id, tenant_id, purpose, version, wrapped)"
+        " SELECT gen_random_uuid(), id, 'old', 0, '' FROM tenants"
+    )

@@ -4,23 +4,17 @@ from __future__ import annotations
 
 import ast
 import asyncio
-import hashlib
 import os
 from contextlib import AsyncExitStack
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from folkmoot import migrate
-from folkmoot.audit.seal import seal
-from folkmoot.identity.link_tokens import token_of
-from folkmoot.identity.models import Link
 from folkmoot.identity.sign_in import SignIn
 from folkmoot.identity.tokens import RefreshClaims, Tokens
 from folkmoot.kit import envelope
-from folkmoot.kit.access import Principal
 from folkmoot.kit.crypto import FILES, HEAD_BYTES, MasterKeys, Tampered, wrapped_under
 from folkmoot.kit.envelope import Keyring
 from folkmoot.kit.errors import Conflict, NotSignedIn
@@ -38,6 +32,7 @@ from tests.platform.keyground import (
     OLD,
     OTHER,
     TEXT,
+    as_before,
     check_entry,
     check_sealed,
     check_shut,
@@ -255,86 +250,17 @@ async def test_after_a_theft_nobody_gets_in_by_the_old_keys_and_the_log_is_still
         await check_vouched(after, things)
 
 
-async def make_old(here, app, things, master: bytes) -> dict[str, str]:
-    """Bring all back to how the release before data keys had left it; gives what that release handed out."""
-    tenant = things.tenant_id
-
-    class OldKeyring(Keyring):
-        def derive(self, purpose, tenant_id=None):
-            return old_form.derive(master, purpose, tenant_id)
-
-        def derivations(self, purpose, tenant_id=None):
-            return [self.derive(purpose, tenant_id)]
-
-    was = OldKeyring(master)
-    for column in sealed.COLUMNS:
-        rows = await here.fetch(f"SELECT id, {column.name} AS sealed FROM {column.table} WHERE tenant_id = $1"
-                                f" AND {column.name} IS NOT NULL", tenant)  # fmt: skip
-        for row in rows:
-            place = {"purpose": column.purpose, "tenant_id": tenant, "aad": row["id"].bytes if column.of_row else b""}
-            plain = await app.keyring.open(row["sealed"], **place)
-            await here.fetch(f"UPDATE {column.table} SET {column.name} = $2 WHERE id = $1", row["id"],
-                             old_form.seal(master, plain, **place))  # fmt: skip
-    (path,) = here.files(tenant)
-    key = str(path.relative_to(path.parents[1]))
-    path.write_bytes(old_form.seal_file(master, TEXT, tenant_id=tenant, name=key))
-    for of in (tenant, PLATFORM):
-        await here.fetch("DELETE FROM audit_seals WHERE tenant_id = $1", of)
-        await here.fetch("DELETE FROM audit_checkpoints WHERE tenant_id = $1", of)
-        await app.redis.flushdb()
-        await seal(replace(app, keyring=was), of)
-    await here.fetch("DELETE FROM tenant_keys")
-    await here.fetch("INSERT INTO tenant_keys (id, tenant_id, purpose, version, wrapped)"
-                     " SELECT gen_random_uuid(), id, 'old', 0, '' FROM tenants")  # fmt: skip
-    generation = (await here.fetch("SELECT generation FROM sessions WHERE id = $1", things.session))[0][0]
-
-    class Roots:
-        roots, derivations = None, was.derivations
-
-    Roots.roots = Roots
-    tokens = Tokens(Roots, 600)
-    things.refresh = tokens.refresh(RefreshClaims(tenant, things.session, generation))
-    things.link_token = token_of(was, Link(id=things.link.id, tenant_id=tenant))
-    return things
-
-
-async def old_certificate(here, master: bytes) -> None:
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
-    key = Ed25519PrivateKey.from_private_bytes(old_form.derive(master, "certificate"))
-    await here.fetch("ALTER TABLE deletion_certificates NO FORCE ROW LEVEL SECURITY")
-    from folkmoot.platform.certificate import statement_of
-
-    async with here.app(OLD) as app, app.begin(Principal.platform()) as work:
-        from sqlalchemy import select
-
-        from folkmoot.tenants.models import Certificate
-
-        row = (await work.session.scalars(select(Certificate))).one()
-        signature = key.sign(statement_of(row))
-    await here.fetch("UPDATE deletion_certificates SET key_id = $1, signature = $2",
-                     key.public_key().public_bytes_raw().hex(), signature)  # fmt: skip
-
-
 async def test_what_an_earlier_release_sealed_and_signed_is_moved_and_its_master_key_can_go(here):
     async with here.app(OLD) as app:
         things = await furnished(app)
-        hashed = [
-            hashlib.new("sha256").name and old_recovery(OLD, things, code.replace("-", "").upper())
-            for code in things.codes
-        ]
-        await make_old(here, app, things, OLD)
-        await here.fetch("UPDATE users SET recovery_codes = $2 WHERE id = $1", things.owner.user.id, hashed)
-    await old_certificate(here, OLD)
+        await as_before(here, app, things, OLD)
     codes = list(things.codes)
     async with here.app(OLD) as upgraded:
         await check_entry(upgraded, things)
         await check_vouched(upgraded, things)
         status = await key_status(upgraded)
         (master,) = status.masters
-        assert dict(master.old) == {f"{c.table}.{c.name}": 1 for c in sealed.COLUMNS} | {"files": 1} | {
-            "connections.config": master.old["connections.config"]
-        }
+        assert set(master.old) == {"files", *(f"{column.table}.{column.name}" for column in sealed.COLUMNS)}
         assert set(status.before) >= {PLATFORM, things.tenant_id}
     async with here.app(NEW, OLD) as app:
         status = await key_status(app)
@@ -353,17 +279,10 @@ async def test_what_an_earlier_release_sealed_and_signed_is_moved_and_its_master
         await check_vouched(after, things)
 
 
-def old_recovery(master: bytes, things, plain: str) -> str:
-    import hmac
-
-    key = old_form.derive(master, "recovery-code", things.tenant_id)
-    return hmac.new(key, things.owner.user.id.bytes + plain.encode(), hashlib.sha256).hexdigest()
-
-
 async def test_what_does_not_open_is_named_and_nothing_that_it_may_need_is_taken_away(here):
     async with here.app(OLD) as app:
         things = await furnished(app)
-        await make_old(here, app, things, OLD)
+        await as_before(here, app, things, OLD)
     broken = old_form.seal(OTHER, b"{}", purpose="connection", tenant_id=things.tenant_id)
     await here.fetch(
         "UPDATE connections SET config = $2 WHERE tenant_id = $1 AND name = 'Models'", things.tenant_id, broken

@@ -130,6 +130,26 @@ async def test_a_token_that_stays_refused_is_tried_twice_at_most():
         assert len(seen) == requests
 
 
+async def test_a_text_with_half_a_character_is_refused_before_it_is_sent():
+    async with service() as reached:
+        with pytest.raises(InvalidRequest, match="half a character"):
+            await fetch(reached, json={"a": "\ud83d"})
+
+
+async def test_an_error_that_is_null_is_none():
+    async with service(lambda _: httpx.Response(200, text='{"error": null, "status": "ok"}')) as reached:
+        assert await fetch(reached) == b'{"error": null, "status": "ok"}'
+
+
+async def test_waiting_for_a_free_line_is_not_called_silence():
+    def handler(request):
+        raise httpx.PoolTimeout("", request=request)
+
+    async with service(handler) as reached:
+        with pytest.raises(Unavailable, match="too many calls"):
+            await fetch(reached)
+
+
 async def test_a_form_carries_its_file_and_not_the_type_of_json():
     seen = []
 

@@ -182,9 +182,12 @@ class Toy:
         if response.status_code != 200:
             await self._raise(response)
         try:
-            return response.json()
+            answer = response.json()
         except ValueError:
             raise BadResponse("the toy's answer is not JSON") from None
+        if isinstance(answer, dict):
+            raise BadResponse("the toy sent an error")
+        return answer
 
 
 @asynccontextmanager

@@ -154,8 +154,9 @@ elseif what == 'rest' then
         redis.call('HSET', key, 'error', code)
     end
 elseif what == 'succeeded' then
-    if state == 'half-open' then changed = 1 end
-    if state == 'half-open' or state == 'closed' then close() end
+    local accepted = state == 'resting' and code ~= ARGV[4]
+    if state == 'half-open' or accepted then changed = 1 end
+    if state == 'half-open' or state == 'closed' or accepted then close() end
 elseif what == 'let-go' then
     if probe == me then
         probe = false
@@ -257,7 +258,8 @@ class Breaker:
         known = self._known.get(connection_id)
         probing = self._probing.pop(connection_id, None) is not None
         if probing or (known is not None and (known.failures or known.state != "closed")):
-            await self._tell(connection_id, "succeeded")
+            # One that only asked for patience still wants it.
+            await self._tell(connection_id, "succeeded", RateLimited.code)
 
     async def let_go(self, connection_id: UUID) -> None:
         """A call that was allowed ended without telling anything: it was stopped, or never made."""

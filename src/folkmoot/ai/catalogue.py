@@ -46,6 +46,8 @@ class Catalogue:
         self._in_process = frozenset(kind for kind, spec in plugins.providers.items() if spec.in_process)
         self._known: dict[UUID, _Known] = {}
         self._asking: dict[UUID, asyncio.Task[_Known]] = {}
+        self._forgotten = 0
+        """How often something was changed: what was asked before the last time may be from before the change."""
 
     async def of(self, tenant_id: UUID, *, need: UUID | None = None) -> Snapshot:
         """What the organisation has. With `need`, asked anew if that model was not there a moment ago."""
@@ -62,6 +64,7 @@ class Catalogue:
 
     def forget(self, tenant_id: UUID) -> None:
         """Something was changed: ask again."""
+        self._forgotten += 1
         self._known.pop(tenant_id, None)
         self._asking.pop(tenant_id, None)
 
@@ -80,12 +83,14 @@ class Catalogue:
             done.exception()
 
     async def _ask(self, tenant_id: UUID) -> _Known:
-        asked = time.monotonic()
+        asked, forgotten = time.monotonic(), self._forgotten
         async with begin(self._sessions, Principal.system(tenant_id)) as work:
             snapshot = await read(work, self._in_process)
-        if len(self._known) >= MOST_TENANTS:
-            del self._known[next(iter(self._known))]
         found = _Known(snapshot, asked)
+        if forgotten != self._forgotten:
+            return found
+        if tenant_id not in self._known and len(self._known) >= MOST_TENANTS:
+            del self._known[next(iter(self._known))]
         before = self._known.get(tenant_id)
         if before is None or before.asked < asked:
             self._known[tenant_id] = found

@@ -61,6 +61,7 @@ SHORT_SLOT_SECONDS = 2.0
 """The same, where another model can answer."""
 ELSEWHERE = (AuthenticationFailed, QuotaExhausted, ModelNotFound)
 """Asking the same provider again cannot help, asking another may."""
+ACCOUNT = (AuthenticationFailed.code, QuotaExhausted.code)
 
 
 @dataclass(frozen=True)
@@ -307,11 +308,14 @@ class Runtime:
     async def _ready(self, choice: Choice, *, last: bool) -> OpenModel:
         """Raises `Unavailable` while the connection is left alone after failures.
 
-        A provider that only asked for a little patience gets it, where no other model can answer.
+        Where no other model can answer, a provider that only asked for a little patience gets it, and one that refused
+        our account is asked again: it says so quickly, and only it can say that all is well.
         """
         connection = choice.connection
         while not await self._breaker.allow(connection.id):
             seconds, code = self._breaker.why_not(connection.id)
+            if last and code in ACCOUNT:
+                break
             if not last or code != RateLimited.code or not 0 < seconds <= MOST_PATIENCE:
                 raise Unavailable(
                     f"{connection.name} is left alone for a moment after its last failures ({code}): "

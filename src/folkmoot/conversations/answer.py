@@ -17,8 +17,7 @@ from typing import Any, cast
 from uuid import UUID
 
 from folkmoot_sdk import ChatRequest, ModelInfo, ProviderError, ReasoningDelta, TextDelta, Usage
-from sqlalchemy import Select, Table, Uuid, bindparam, func, or_, select, update
-from sqlalchemy import cast as sql_cast
+from sqlalchemy import Select, Table, bindparam, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
@@ -27,6 +26,7 @@ from folkmoot.ai.runtime import Answering, Runtime
 from folkmoot.assistants.models import Assistant, AssistantVersion
 from folkmoot.conversations import prompt
 from folkmoot.conversations.cite import CitedPassage, MarkerReader, citation
+from folkmoot.conversations.guarded import classes_in, guards
 from folkmoot.conversations.models import Conversation, Message
 from folkmoot.conversations.schemas import ending
 from folkmoot.kit.access import Principal
@@ -34,7 +34,6 @@ from folkmoot.kit.app import App
 from folkmoot.kit.errors import AppError, Conflict, NotAvailable
 from folkmoot.kit.log import get_logger
 from folkmoot.kit.stream import StreamWriter
-from folkmoot.knowledge.models import Collection
 from folkmoot.knowledge.search import Hit, search
 from folkmoot.spaces.models import Space
 from folkmoot.usage.ledger import Account
@@ -45,12 +44,6 @@ LEASE = timedelta(seconds=12)
 RENEW_SECONDS = 3.0
 PASSAGES = 8
 _Question = aliased(Message)
-_collection_id = func.jsonb_array_elements_text(Message.collection_ids).column_valued("collection_id")
-_FROM = (
-    select(Collection.space_id)
-    .where(Collection.id.in_(select(sql_cast(_collection_id, Uuid())).correlate(Message)))
-    .correlate(Message)
-)
 NEEDED = (
     select(
         Message,
@@ -60,7 +53,7 @@ NEEDED = (
         Assistant.space_id,
         # What guards the text that goes into the answer, as it is now and not as it was when the question was asked.
         select(func.array_agg(Space.data_class_id.distinct()))
-        .where(or_(Space.id == Assistant.space_id, Space.id.in_(_FROM)))
+        .where(guards(Assistant.space_id, Message.conversation_id))
         .correlate(Message, Assistant)
         .scalar_subquery(),
     )

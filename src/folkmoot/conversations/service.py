@@ -14,6 +14,7 @@ from uuid_utils.compat import uuid7
 from folkmoot.ai.route import Snapshot
 from folkmoot.assistants.models import Assistant, AssistantVersion
 from folkmoot.assistants.service import AssistantService
+from folkmoot.conversations.guarded import classes_in
 from folkmoot.conversations.models import Conversation, Message
 from folkmoot.conversations.prompt import Turn
 from folkmoot.conversations.schemas import Ask, ConversationCreate, Origin, created
@@ -24,7 +25,6 @@ from folkmoot.kit.jobs import Task
 from folkmoot.kit.paging import page
 from folkmoot.kit.stream import Streams
 from folkmoot.kit.work import Work
-from folkmoot.knowledge.search import classes_of
 from folkmoot.usage.check import check_tokens
 
 T = TypeVar("T")
@@ -151,7 +151,7 @@ class ConversationService:
         await check_tokens(self._work)
         assistant, version = await self._assistant(conversation.assistant_id)
         parent_id = await self._parent(conversation.id, data.parent_id)
-        class_ids = await classes_of(self._work, version.collection_ids, assistant.space_id)
+        class_ids = await classes_in(self._work, conversation.id, assistant.space_id, version.collection_ids)
         model = models.route("chat", models.text_of(class_ids), version.model_id).first
         shared = {"tenant_id": who.tenant, "conversation_id": conversation.id}
         told: list[Message] = []

@@ -28,14 +28,14 @@ from folkmoot.conversations.schemas import Ask, Citation, ConversationCreate, Us
 from folkmoot.conversations.service import ConversationService
 from folkmoot.gateway import names
 from folkmoot.gateway.answers import ChatAnswer, ChatChoice, ChatCompletion, CompletionUsage, ModelCard
-from folkmoot.gateway.chunks import Chunks, counted, new_id
+from folkmoot.gateway.chunks import Chunks, counted, encode, new_id
 from folkmoot.gateway.cited import annotated
 from folkmoot.gateway.errors import Refused, of_answer
 from folkmoot.gateway.read import check_answer, role_of, text_of
 from folkmoot.gateway.schemas import ChatCompletionRequest
 from folkmoot.kit.access import Access, Principal
 from folkmoot.kit.app import App
-from folkmoot.kit.errors import NotAvailable, NotFound
+from folkmoot.kit.errors import NotFound
 from folkmoot.kit.jobs import Task
 from folkmoot.kit.stream import Entry
 from folkmoot.kit.structs import Struct
@@ -202,8 +202,8 @@ async def _stop(app: App, asked: Asked) -> None:
         await ConversationService(work).stop(asked.message.id)
 
 
-async def whole(app: App, asked: Asked) -> ChatCompletion:
-    """The answer once it is finished. Raises the `AppError` that says why there is none."""
+async def whole(app: App, asked: Asked) -> AsyncGenerator[bytes]:
+    """The answer in one piece, once it is finished. Raises the `AppError` that says why there is none."""
     async with aclosing(_entries(app, asked)) as entries:
         async for entry in entries:
             if entry.event == b"message.failed":
@@ -216,14 +216,14 @@ async def whole(app: App, asked: Asked) -> ChatCompletion:
                     reasoning_content=finished.reasoning or UNSET,
                     annotations=cited or UNSET,
                 )
-                return ChatCompletion(
+                answer = ChatCompletion(
                     id=new_id(),
                     created=int(time.time()),
                     model=asked.sent.model,
                     choices=[ChatChoice(message=message, finish_reason="stop")],
                     usage=asked.usage(finished),
                 )
-    raise NotAvailable("the answer broke off: try again in a moment")
+                yield encode(answer)
 
 
 async def frames(app: App, asked: Asked) -> AsyncGenerator[bytes]:

@@ -37,7 +37,7 @@ from folkmoot.gateway.answers import (
     ToolCallFunction,
     ToolCallOut,
 )
-from folkmoot.gateway.chunks import Chunks, counted, new_id
+from folkmoot.gateway.chunks import Chunks, counted, encode, new_id
 from folkmoot.gateway.read import Read, read
 from folkmoot.gateway.schemas import ChatCompletionRequest
 from folkmoot.kit.access import Principal
@@ -143,7 +143,17 @@ class _Whole:
             case _:
                 pass
 
-    def message(self) -> ChatAnswer:
+    def document(self, call: Call) -> bytes:
+        answer = ChatCompletion(
+            id=new_id(),
+            created=int(time.time()),
+            model=call.model,
+            choices=[ChatChoice(message=self._message(), finish_reason=self.reason)],
+            usage=call.usage(),
+        )
+        return encode(answer)
+
+    def _message(self) -> ChatAnswer:
         calls = [
             ToolCallOut(id=call_id, function=ToolCallFunction(name=name, arguments="".join(arguments)))
             for _, (call_id, name, arguments) in sorted(self.calls.items())
@@ -155,19 +165,14 @@ class _Whole:
         )
 
 
-async def whole(app: App, call: Call) -> ChatCompletion:
-    """The answer once it is finished. Raises as `Runtime.chat` does."""
+async def whole(app: App, call: Call) -> AsyncGenerator[bytes]:
+    """The answer in one piece, once it is finished. Raises as `Runtime.chat` does."""
     gathered = _Whole()
     async with aclosing(call.events(app)) as events:
         async for event in events:
             gathered.see(event)
-    return ChatCompletion(
-        id=new_id(),
-        created=int(time.time()),
-        model=call.model,
-        choices=[ChatChoice(message=gathered.message(), finish_reason=gathered.reason)],
-        usage=call.usage(),
-    )
+            if type(event) is Finish:
+                yield gathered.document(call)
 
 
 async def frames(app: App, call: Call) -> AsyncGenerator[bytes]:

@@ -109,7 +109,7 @@ class BadGateway(AppError):
     """The provider did what it must not, or does not know this installation any more."""
 
     status = 502
-    code = "bad-response"
+    code = "provider-bad-response"
     title = "The model's provider did not answer as it should"
 
 
@@ -146,12 +146,12 @@ def of_provider(error: ProviderError) -> AppError:
             )
         case ModelNotFound():
             found = NotFound(str(error), code=error.code)
-        case ContextTooLong() | ContentRefused() | InvalidRequest():
+        case InvalidRequest():
             found = BadRequest(str(error), code=error.code)
-        case BadResponse():
-            found = BadGateway(str(error), code=error.code)
-        case _:
+        case Unavailable():
             found = NotAvailable(str(error), code=error.code)
+        case _:
+            found = BadGateway(str(error), code=error.code)
     return found
 
 
@@ -223,6 +223,9 @@ def translated(response: Response[bytes]) -> Response[bytes]:
     problem = msgspec.json.decode(response.content, type=http.Problem)
     status = STATUS.get(problem.code, problem.status)
     named = problem.errors[0].path if isinstance(problem.errors, list) and problem.errors else ""
+    if named == "data":
+        # What handlers call the whole body.
+        named = ""
     code = CODES.get(problem.code, problem.code.replace("-", "_"))
     detail = ErrorDetail(message=problem.detail, type=_type_of(status, code), param=named or None, code=code)
     response.headers.pop("Content-Type", None)

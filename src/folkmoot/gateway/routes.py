@@ -19,7 +19,7 @@ from folkmoot.gateway.complete import Call
 from folkmoot.gateway.errors import PREFIX, Handlers, below
 from folkmoot.gateway.operations import CHUNKS, ChatOperation, EmbedOperation, TranscribeOperation
 from folkmoot.gateway.schemas import ChatCompletionRequest
-from folkmoot.gateway.stream import EventStream, while_heard
+from folkmoot.gateway.stream import EventStream, WholeAnswer, while_heard
 from folkmoot.gateway.transcripts import LARGEST_BODY, read_form, transcribe
 from folkmoot.gateway.vectors import EmbeddingRequest, embed
 from folkmoot.kit.access import Permission, Principal, Scope
@@ -86,15 +86,12 @@ class AnswersController(Controller):
         principal = principal_of(request)
         if (assistant_id := names.assistant_of(data.model)) is not None:
             asked = await assistants.ask(app, principal, assistant_id, data, request.route_handler.opt["answer"])
-            if data.stream:
-                return _stream(assistants.frames(app, asked))
-            async with while_heard(request.receive):
-                return _encoded(await assistants.whole(app, asked))
-        call = await Call.prepare(app, principal, data)
-        if data.stream:
-            return _stream(complete.frames(app, call))
-        async with while_heard(request.receive):
-            return _encoded(await complete.whole(app, call))
+            frames, whole = assistants.frames(app, asked), assistants.whole(app, asked)
+        else:
+            call = await Call.prepare(app, principal, data)
+            frames, whole = complete.frames(app, call), complete.whole(app, call)
+        answered = EventStream(frames) if data.stream else WholeAnswer(whole)
+        return cast("Response[ChatCompletion]", answered)
 
     @post(
         "/embeddings",
@@ -125,10 +122,6 @@ class AnswersController(Controller):
         form = await read_form(request.headers.get("content-type", ""), request.stream())
         async with while_heard(request.receive):
             return await transcribe(app, principal_of(request), form)
-
-
-def _stream(frames: Any) -> Response[ChatCompletion]:
-    return cast("Response[ChatCompletion]", EventStream(frames))
 
 
 def _encoded(answer: Any) -> Response[Any]:

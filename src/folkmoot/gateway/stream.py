@@ -15,7 +15,11 @@ from typing import Any, cast
 from litestar import Request, Response
 from litestar.response.base import ASGIResponse
 
+from folkmoot.gateway.chunks import DONE
 from folkmoot.gateway.errors import ClientGone, told
+from folkmoot.kit.log import get_logger
+
+log = get_logger(__name__)
 
 KEEP_ALIVE_SECONDS = 15.0
 """Of silence, before the first event too: something in between may take a silent connection for a dead one."""
@@ -40,11 +44,12 @@ async def while_heard(receive: Receive) -> AsyncGenerator[None]:
     """
     doing = asyncio.current_task()
     assert doing is not None
-    left = False
+    inside, left = True, False
 
     def leave(done: asyncio.Task[None]) -> None:
         nonlocal left
-        if not done.cancelled() and done.exception() is None:
+        # It may have been on its way already when the inside was left.
+        if inside and not done.cancelled() and done.exception() is None:
             left = True
             doing.cancel()
 
@@ -57,7 +62,7 @@ async def while_heard(receive: Receive) -> AsyncGenerator[None]:
             raise
         raise ClientGone from None
     finally:
-        watching.remove_done_callback(leave)
+        inside = False
         watching.cancel()
 
 
@@ -66,40 +71,69 @@ async def _left(receive: Receive) -> None:
         pass
 
 
-class EventStream(Response[bytes]):
-    """Server-sent events from `frames`; what goes wrong before the first is an answer with its own status."""
+class _Sending(Response[bytes]):
+    """A response that is made while it is sent."""
 
     def __init__(self, frames: Frames) -> None:
-        super().__init__(b"", status_code=200, media_type="text/event-stream")
+        super().__init__(b"", status_code=200)
         self._frames = frames
 
     def to_asgi_response(self, *_: Any, request: Request[Any, Any, Any], **__: Any) -> ASGIResponse:
-        frames = self._frames
-
         async def respond(_scope: Any, receive: Any, send: Any) -> None:
-            await _respond(request, frames, receive, send)
+            async with aclosing(self._frames) as frames:
+                await self.respond(request, frames, receive, send)
 
         return cast("ASGIResponse", respond)
 
+    async def respond(self, request: Request[Any, Any, Any], frames: Frames, receive: Receive, send: Send) -> None:
+        raise NotImplementedError
 
-async def _respond(request: Request[Any, Any, Any], frames: Frames, receive: Receive, send: Send) -> None:
-    outlet = Outlet(send)
+
+class WholeAnswer(_Sending):
+    """The one JSON document that `frames` give. What follows it, such as entering its cost, keeps nobody waiting."""
+
+    async def respond(self, request: Request[Any, Any, Any], frames: Frames, receive: Receive, send: Send) -> None:
+        async with while_heard(receive):
+            body = await anext(frames)
+        headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": body, "more_body": False})
+        await _finish(request, frames)
+
+
+class EventStream(_Sending):
+    """Server-sent events from `frames`; what goes wrong before the first is an answer with its own status."""
+
+    async def respond(self, request: Request[Any, Any, Any], frames: Frames, receive: Receive, send: Send) -> None:
+        outlet = Outlet(send)
+        try:
+            async with while_heard(receive):
+                try:
+                    async for frame in frames:
+                        outlet.write(frame)
+                        if frame.endswith(DONE):
+                            break
+                        if outlet.waiting > MOST_WAITING:
+                            await outlet.written()
+                except Exception as error:
+                    if not outlet.begun:
+                        raise
+                    outlet.write(b"data: " + told(request, error).content + b"\n\n")
+                await outlet.end()
+            await _finish(request, frames)
+        except ClientGone:
+            pass
+        finally:
+            await outlet.close()
+
+
+async def _finish(request: Request[Any, Any, Any], frames: Frames) -> None:
+    """What is left to do once the client has all. It can be told of nothing that goes wrong now."""
     try:
-        async with while_heard(receive), aclosing(frames):
-            try:
-                async for frame in frames:
-                    outlet.write(frame)
-                    if outlet.waiting > MOST_WAITING:
-                        await outlet.written()
-            except Exception as error:
-                if not outlet.begun:
-                    raise
-                outlet.write(b"data: " + told(request, error).content + b"\n\n")
-            await outlet.end()
-    except ClientGone:
-        pass
-    finally:
-        await outlet.close()
+        async for _ in frames:
+            pass
+    except Exception:
+        log.exception("gateway.not_finished", path=request.url.path)
 
 
 class Outlet:
@@ -178,5 +212,8 @@ class Outlet:
                 if self._ended and not self._parts:
                     await self._send({"type": "http.response.body", "body": b"", "more_body": False})
                     return
+        except OSError:
+            # As ASGI tells that nobody is there any more.
+            return
         finally:
             self._sent.set()

@@ -117,6 +117,7 @@ class Rotation:
             await self._move(tenant_id, stolen=stolen)
         await self._move(PLATFORM, stolen=stolen)
         await self._tidy_up(tenants)
+        await self._app.keyring.look()
         await self._tell(data_keys=data_keys, stolen=stolen)
 
     async def _tenants(self) -> Sequence[UUID]:

@@ -157,15 +157,16 @@ class Catalogue:
 
     def preferred(self, models: Iterable[ModelInfo]) -> list[ModelInfo]:
         """Best default of each kind first; what no row tells apart stays in the service's own order."""
-        return sorted(models, key=self._preference)
+        return sorted(models, key=lambda model: self.preference(model.name, model.kind))
 
-    def _preference(self, model: ModelInfo) -> tuple[int, int, bool, list[int]]:
-        bare = _bare(model.name)
-        found = self._find(_SNAPSHOT.sub("", bare), model.kind)
+    def preference(self, name: str, kind: ModelKind) -> tuple[int, int, bool, list[int]]:
+        """A key to sort by, for a service whose models go by other names than those of this catalogue."""
+        bare = _bare(name)
+        found = self._find(_SNAPSHOT.sub("", bare), kind)
         place = len(self.rows) if found is None else found[0]
-        told = found is not None and model.kind == "chat" and bool(found[1].match)
+        told = found is not None and kind == "chat" and bool(found[1].match)
         newest = [*(-int(number) for number in _NUMBERS.findall(bare)), 0] if told else []
-        return _ORDER[model.kind], place, bool(_SNAPSHOT.search(bare)), newest
+        return _ORDER[kind], place, bool(_SNAPSHOT.search(bare)), newest
 
     def _find(self, bare: str, kind: ModelKind) -> tuple[int, Known] | None:
         return next(

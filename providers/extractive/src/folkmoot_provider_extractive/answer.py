@@ -24,7 +24,7 @@ class Connection:
     """Follows `ChatModel`. Needs no key, no network and no state."""
 
     async def models(self) -> list[ModelInfo]:
-        return [ModelInfo(MODEL, "chat", title=TITLE, passages=True)]
+        return [ModelInfo(MODEL, "chat", title=TITLE, passages=True, price=Price())]
 
     async def chat(self, request: ChatRequest) -> AsyncIterator[ChatEvent]:
         """Streams one answer, word by word. Raises `ModelNotFound`."""

@@ -222,7 +222,7 @@ def _sentence(kind: type[ProviderError], status: int, teller: Teller, model: str
     if 300 <= status < 400:
         return f"{where} sends us elsewhere ({status}): check the connection's address"
     if status in (404, 405):
-        return f"nothing answers at this address of {where} ({status}): check that it ends as in /v1"
+        return f"nothing answers at this address of {where} ({status}): check its path and version, as in /v1"
     return f"{where} does not take this request ({status})"
 
 

@@ -136,14 +136,16 @@ class Service:
         json: object = None,
         form: Mapping[str, Any] | None = None,
         files: Files | None = None,
+        query: Mapping[str, str] | None = None,
         asked: Asked = NOBODY,
     ) -> AsyncGenerator[httpx.Response]:
         """A response that went well, its body still to come; whatever goes wrong meanwhile is a `ProviderError`.
 
         `path` follows the address. With `json` the body is JSON, with `files` it is multipart with `form` beside.
+        `query` goes in beside what every request carries.
         """
         try:
-            response = await self._send(method, path, json, form, files)
+            response = await self._send(method, self._url(path, query), json, form, files)
             try:
                 if not response.is_success:
                     raise await self._refusal(response, asked)
@@ -154,6 +156,8 @@ class Service:
             raise Unavailable(
                 f"{self.where} does not take the connection: is the service running?", field=self.fields.address
             ) from None
+        except httpx.PoolTimeout:
+            raise Unavailable(f"too many calls to {self.where} are under way: try again later") from None
         except httpx.TimeoutException:
             raise Unavailable(
                 f"{self.where} said nothing for {self._silence_limit:g} s: try again, or raise the limit"
@@ -181,7 +185,9 @@ class Service:
         head = body[:64].lstrip()
         if head.startswith(b"<"):
             raise self._web_page()
-        told = head.replace(b" ", b"").startswith(b'{"error":') and read_body(body)
+        packed = head.replace(b" ", b"")
+        failed = packed.startswith(b'{"error":') and not packed.startswith(b'{"error":null')
+        told = read_body(body) if failed else None
         if told and (told.sentence or told.codes):
             raise self.inside(told, asked)
         return body
@@ -237,10 +243,15 @@ class Service:
         return inside_answer(self._teller(), said, asked)
 
     async def _send(
-        self, method: str, path: str, json: object, form: Mapping[str, Any] | None, files: Files | None
+        self, method: str, url: httpx.URL, json: object, form: Mapping[str, Any] | None, files: Files | None
     ) -> httpx.Response:
         http, limit = self._context.http, self._silence_limit
-        content = None if json is None else _encoder.encode(json)
+        try:
+            content = None if json is None else _encoder.encode(json)
+        except UnicodeEncodeError:
+            raise InvalidRequest(
+                f"there is half a character in what should go to {self.where}: write it anew"
+            ) from None
         renewed = False
         while True:
             ours = await self._credentials.headers()
@@ -249,7 +260,7 @@ class Service:
                 headers["content-type"] = "application/json"
             request = http.build_request(
                 method,
-                self.url.copy_with(path=self.url.path.rstrip("/") + path),
+                url,
                 headers=headers,
                 content=content,
                 data=form,
@@ -268,6 +279,12 @@ class Service:
             if not again:
                 return response
             await response.aclose()
+
+    def _url(self, path: str, query: Mapping[str, str] | None) -> httpx.URL:
+        # The raw path, for a name in it may have been quoted: `path` would undo that.
+        base = self.url.raw_path.partition(b"?")[0].decode("ascii").rstrip("/")
+        url = self.url.copy_with(path=base + path)
+        return url.copy_merge_params(query) if query else url
 
     async def _refusal(self, response: httpx.Response, asked: Asked) -> ProviderError:
         body = b""

@@ -71,8 +71,13 @@ class Upstream(httpx.AsyncBaseTransport):
         hold: bool = False,
         keep: float = 1.0,
         lose: bool = False,
+        sign_in: Callable[[httpx.Request], bool] | None = None,
+        door: httpx.AsyncBaseTransport | None = None,
     ) -> None:
+        """Requests that `sign_in` knows go to `door` untouched and do not count."""
         self._inner = inner
+        self._sign_in = sign_in
+        self._door = door or inner
         self.piece = piece
         self.hold = hold
         """Never send the last piece."""
@@ -85,6 +90,8 @@ class Upstream(httpx.AsyncBaseTransport):
         self.closed = asyncio.Event()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        if self._sign_in is not None and self._sign_in(request):
+            return await self._door.handle_async_request(request)
         self.requests += 1
         response = await self._inner.handle_async_request(request)
         stream = cast("httpx.AsyncByteStream", response.stream)

@@ -47,6 +47,11 @@ class ProviderCalls(SpecConformance):
         """
         return {}
 
+    def signs_in(self, request: httpx.Request) -> bool:
+        """Whether a request only fetches a token: those do not count, and `transport()` always answers them."""
+        del request
+        return False
+
     def kinds(self) -> dict[ModelKind, str]:
         """The kinds that are tested, and with which model."""
         named: dict[ModelKind, str | None] = {
@@ -72,7 +77,10 @@ class ProviderCalls(SpecConformance):
 
     def _upstream(self) -> Upstream | None:
         inner = self.transport()
-        return None if inner is None else Upstream(inner)
+        return None if inner is None else self._watched(inner)
+
+    def _watched(self, inner: httpx.AsyncBaseTransport) -> Upstream:
+        return Upstream(inner, sign_in=self.signs_in, door=self.transport())
 
     def _answer(self, text: str) -> list[ChatEvent]:
         if self.chat_model is None:
@@ -144,7 +152,7 @@ class ProviderCalls(SpecConformance):
         kind = of or next(iter(self.kinds()), None)
         if kind is None or self.transport() is None:
             return None
-        upstream = transport if isinstance(transport, Upstream) else Upstream(transport)
+        upstream = transport if isinstance(transport, Upstream) else self._watched(transport)
         wanted = " or ".join(kind.__name__ for kind in kinds)
 
         async def promise() -> ProviderError | None:

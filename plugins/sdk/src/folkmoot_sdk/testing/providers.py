@@ -165,7 +165,7 @@ class ProviderConformance(OtherKinds):
     def test_listing_models_tells_of_a_wrong_key_too(self) -> None:
         if self.transport() is None:
             return
-        upstream = httpx.MockTransport(self.failures().get("unauthorized", Reply(401, JSON, b"{}")))
+        upstream = self._watched(httpx.MockTransport(self.failures().get("unauthorized", Reply(401, JSON, b"{}"))))
 
         async def promise() -> None:
             async with self.connection(upstream) as connection:

@@ -30,7 +30,7 @@ import msgspec
 
 from folkmoot_sdk.config import Secret, decode_config
 from folkmoot_sdk.context import PluginContext
-from folkmoot_sdk.providers import EmbedRequest
+from folkmoot_sdk.providers import EmbedRequest, RerankRequest
 from folkmoot_sdk.testing.recording import (
     FORMAT,
     Body,
@@ -47,19 +47,31 @@ from folkmoot_sdk.testing.recording import (
 from folkmoot_sdk.testing.scrub import SHORTEST, Scrubber
 
 if TYPE_CHECKING:
-    from folkmoot_sdk.testing.providers import ProviderConformance
+    from folkmoot_sdk.testing.provider_calls import ProviderCalls
+
+__all__ = ["HIDDEN", "NotRecorded", "RecordingError", "Replay", "record", "rehearse", "replay"]
 
 HIDDEN = frozenset(
-    (
-        *("authorization", "proxy-authorization", "cookie", "set-cookie", "x-api-key", "api-key", "x-goog-api-key"),
-        *("ocp-apim-subscription-key", "openai-organization", "openai-project", "anthropic-organization-id"),
-    )
+    {
+        "anthropic-organization-id",
+        "api-key",
+        "authorization",
+        "cookie",
+        "ocp-apim-subscription-key",
+        "openai-organization",
+        "openai-project",
+        "proxy-authorization",
+        "set-cookie",
+        "x-api-key",
+        "x-goog-api-key",
+    }
 )
 """Headers whose values are never written; what stood in them is hidden everywhere else too."""
 _REST_SECONDS = 10.0
 """How long the rest of an answer is waited for when the plugin has heard enough."""
-_KIT_ASKS = ("Say hello.", "Ada", "Bo")
-_KIT_EMBEDS = ("a red apple", "the council meets on Tuesdays", "snow")
+_APART = ("Ada", "Bo")
+_TEXTS = ("a red apple", "the council meets on Tuesdays", "snow")
+_QUERY = "When do they meet?"
 
 
 @asynccontextmanager
@@ -104,7 +116,7 @@ def replay(path: str | Path, *, secrets: Iterable[str] = (), pace: float = 0.0) 
 
 
 async def rehearse(
-    kit: ProviderConformance,
+    kit: ProviderCalls,
     path: str | Path,
     config: Mapping[str, Any],
     *,
@@ -126,12 +138,16 @@ async def rehearse(
         context = PluginContext(client, logging.getLogger("folkmoot.plugins"), _Now())
         connection: Any = await stack.enter_async_context(kit.spec.connect(real, context))
         await connection.models()
-        for text in _KIT_ASKS if kit.chat_model is not None else ():
+        for kind in kit.kinds():
+            await kit.call(connection, kind)
+        for text in _APART if kit.chat_model is not None else ():
             async for _ in connection.chat(kit.request(text)):
                 pass
         if kit.embedding_model is not None:
-            for texts in (_KIT_EMBEDS, *((text,) for text in _KIT_EMBEDS), ("one",)):
+            for texts in (_TEXTS, *((text,) for text in _TEXTS)):
                 await connection.embed(EmbedRequest(kit.embedding_model, texts))
+        if kit.rerank_model is not None:
+            await connection.rerank(RerankRequest(kit.rerank_model, _QUERY, _TEXTS))
 
 
 class Replay(httpx.AsyncBaseTransport):

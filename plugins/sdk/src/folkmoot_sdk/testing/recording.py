@@ -15,10 +15,21 @@ from folkmoot_sdk.testing.scrub import Scrubber
 
 FORMAT = 1
 _DROPPED = frozenset(
-    (
-        *("host", "user-agent", "accept", "accept-encoding", "connection", "content-length", "content-encoding"),
-        *("transfer-encoding", "set-cookie", "date", "server", "alt-svc", "strict-transport-security"),
-    )
+    {
+        "accept",
+        "accept-encoding",
+        "alt-svc",
+        "connection",
+        "content-encoding",
+        "content-length",
+        "date",
+        "host",
+        "server",
+        "set-cookie",
+        "strict-transport-security",
+        "transfer-encoding",
+        "user-agent",
+    }
 )
 """Of no use in a test, or no longer true of what is written."""
 _BOUNDARY = re.compile(r'(boundary="?)([^";]+)')
