@@ -81,11 +81,10 @@ async def assemble(settings: Settings, *, plugins: PluginManager | None = None) 
             raise SettingsError(str(error)) from error
         http = outbound_client(policy)
         ledger, breaker, slots, batcher = Ledger(app.sessions), Breaker(redis), Slots(redis), Batcher()
-        stack.push_async_callback(ledger.close)
-        for machine in (slots, batcher):
-            stack.push_async_callback(machine.close)
         connections = OpenConnections(manager, keyring, http)
-        stack.push_async_callback(connections.close)
+        # Closed from the last to the first: what calls providers, then the lines to them, then the books.
+        for machine in (ledger, connections, slots, batcher):
+            stack.push_async_callback(machine.close)
         runtime = Runtime(connections, ledger, breaker, slots, batcher)
         backends = Backends(manager, keyring, outbound_client(policy), reach(policy))
         stack.push_async_callback(backends.close)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from time import monotonic
 from uuid import UUID
 
 from folkmoot_sdk import ModelInfo, Price
@@ -39,11 +40,26 @@ class Choice:
         return {"id": str(self.model.id), "name": self.model.name, "provider": self.connection.kind}
 
 
+FRESH_SECONDS = 0.5
+"""So long a route holds without being looked at again."""
+
+
 @dataclass(frozen=True)
 class Route:
     """The models that may answer, the wanted one first. Each may see the text; no fallback widens that."""
 
     choices: tuple[Choice, ...]
+    still: Callable[[Choice], Awaitable[None]] | None = None
+    """Raises what `Snapshot.route` raises if a model may not see the text any more."""
+    made: float = field(default_factory=monotonic)
+
+    async def confirm(self, choice: Choice) -> None:
+        """Ask again whether a model may see the text: a call waits for its turn, and for a provider's patience.
+
+        The class of a space may be raised meanwhile, or the model's clearance taken.
+        """
+        if self.still is not None and monotonic() - self.made > FRESH_SECONDS:
+            await self.still(choice)
 
     @property
     def first(self) -> Choice:

@@ -218,7 +218,7 @@ class ConnectionController(Controller):
             row = await service.update(connection_id, data, config, if_match)
             if tried is not None:
                 await service.note_check(row.id, tried.out, tried.models)
-            _forget(app, work)
+            _forget(app, work, row.id)
             return tagged(await service.shown(row), row.revision)
 
     @post(
@@ -239,7 +239,7 @@ class ConnectionController(Controller):
         tried = await try_out(app.part(OpenConnections), find_spec(app.part(PluginManager), row.kind), config)
         async with begin(app.sessions, who) as work:
             await ConnectionService(app, work).note_check(connection_id, tried.out, tried.models)
-            _forget(app, work)
+            _forget(app, work, connection_id if tried.out.ok else None)
         return tried.out
 
     @delete("/connections/{connection_id:uuid}", operation_id="delete_connection", summary="Remove a connection")
@@ -303,11 +303,16 @@ async def _egress(app: App, work: Work, class_id: UUID | None) -> EgressOut:
     return egress(snapshot, snapshot.text_of([class_id]))
 
 
-def _forget(app: App, work: Work) -> None:
-    """What this process remembers of the organisation's models is not so any more, once it is committed."""
+def _forget(app: App, work: Work, connection_id: UUID | None = None) -> None:
+    """What this process remembers of the organisation's models is not so any more, once it is committed.
+
+    A connection that was changed, or works again, is not left alone for what it did before.
+    """
     tenant_id = work.principal.tenant
 
     async def forget() -> None:
         app.part(Catalogue).forget(tenant_id)
+        if connection_id is not None:
+            await app.part(Breaker).forget(connection_id)
 
     work.after_commit(forget)

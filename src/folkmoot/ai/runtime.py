@@ -119,7 +119,7 @@ class Runtime:
                 continue
             begun = False
             try:
-                async with aclosing(self._chat_one(choice, account, build, last=last)) as events:
+                async with aclosing(self._chat_one(route, choice, account, build, last=last)) as events:
                     async for event in events:
                         begun = True
                         yield event
@@ -133,7 +133,7 @@ class Runtime:
         raise failure or Unavailable("no model answers: try again in a moment")
 
     async def _chat_one(
-        self, choice: Choice, account: Account, build: Build, *, last: bool
+        self, route: Route, choice: Choice, account: Account, build: Build, *, last: bool
     ) -> AsyncGenerator[ChatEvent | Answering]:
         model = await self._ready(choice, last=last)
         if not isinstance(model.connection, ChatModel):
@@ -145,6 +145,7 @@ class Runtime:
             meter = Meter(choice, request)
             try:
                 async with self._slot(choice, last=last):
+                    await route.confirm(choice)
                     reserved = await self._ledger.reserve(account, expected(choice, request))
                     try:
                         async with aclosing(timed(model.connection.chat(request), model.name)) as events:
@@ -259,7 +260,7 @@ class Runtime:
         failure: ProviderError | None = None
         for choice, last in _in_order(route):
             try:
-                return await self._once_by(choice, account, texts, ask, last=last)
+                return await self._once_by(route, choice, account, texts, ask, last=last)
             except ProviderError as error:
                 if not _may_go_elsewhere(error):
                     raise
@@ -268,6 +269,7 @@ class Runtime:
 
     async def _once_by(
         self,
+        route: Route,
         choice: Choice,
         account: Account,
         texts: list[str],
@@ -281,6 +283,7 @@ class Runtime:
             meter = Meter(choice, texts=texts)
             try:
                 async with self._slot(choice, last=last):
+                    await route.confirm(choice)
                     reserved = await self._ledger.reserve(account, expected(choice, texts=texts))
                     try:
                         async with asyncio.timeout(FIRST_EVENT_SECONDS):

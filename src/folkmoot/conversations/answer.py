@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 from uuid import UUID
@@ -22,6 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
 from folkmoot.ai.catalogue import Catalogue
+from folkmoot.ai.route import Choice
 from folkmoot.ai.runtime import Answering, Runtime
 from folkmoot.assistants.models import Assistant, AssistantVersion
 from folkmoot.conversations import prompt
@@ -186,7 +187,8 @@ async def answer(app: App, tenant_id: UUID, message_id: UUID) -> None:
 
 
 def _failure(code: str, detail: str, *, retryable: bool) -> dict[str, Any]:
-    return {"code": code, "title": "The answer could not be finished", "detail": detail, "retryable": retryable}
+    title = "The answer could not be finished"
+    return {"code": code, "title": title, "detail": storable(detail), "retryable": retryable}
 
 
 async def _claim(app: App, tenant_id: UUID, message_id: UUID) -> Run | None:
@@ -227,7 +229,7 @@ async def _write(app: App, run: Run, writer: StreamWriter) -> None:
     """Search, ask the model, and pass on what it says."""
     model_id = UUID((run.message.model or {})["id"])
     snapshot = await app.part(Catalogue).of(run.message.tenant_id, need=model_id)
-    route = snapshot.route("chat", snapshot.text_of(run.class_ids), model_id)
+    route = replace(snapshot.route("chat", snapshot.text_of(run.class_ids), model_id), still=_still(app, run))
     collections = [UUID(item) for item in run.message.collection_ids]
     passages: list[CitedPassage] = []
     if collections:
@@ -256,8 +258,9 @@ async def _write(app: App, run: Run, writer: StreamWriter) -> None:
                 case TextDelta():
                     _say(run, writer, by_number, markers.feed(event.text))
                 case ReasoningDelta():
-                    run.reasoning.append(event.text)
-                    writer.text("reasoning.delta", event.text)
+                    thought = event.text.replace("\x00", "")
+                    run.reasoning.append(thought)
+                    writer.text("reasoning.delta", thought)
                 case Usage():
                     run.usage = event
                 case Answering() if event.model.id != model_id:
@@ -265,6 +268,16 @@ async def _write(app: App, run: Run, writer: StreamWriter) -> None:
                 case _:
                     pass
     _say(run, writer, by_number, markers.finish())
+
+
+def _still(app: App, run: Run) -> Callable[[Choice], Awaitable[None]]:
+    async def still(choice: Choice) -> None:
+        async with app.begin(run.principal) as work:
+            class_ids = await classes_in(work, run.message.conversation_id, run.space_id)
+        snapshot = await app.part(Catalogue).of(run.message.tenant_id)
+        snapshot.route("chat", snapshot.text_of(class_ids), choice.model.id)
+
+    return still
 
 
 def _say(

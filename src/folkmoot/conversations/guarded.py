@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, Uuid, and_, bindparam, func, or_, select, true
+from sqlalchemy import ColumnElement, Select, Uuid, and_, any_, bindparam, func, or_, select, true
 from sqlalchemy import cast as sql_cast
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import aliased
@@ -47,9 +47,7 @@ def guards(space_id: Any, conversation_id: Any) -> ColumnElement[bool]:
     return or_(Space.id == space_id, Space.id.in_(drawn_from(conversation_id)))
 
 
-_ASKED = select(Collection.space_id).where(
-    Collection.id.in_(func.unnest(bindparam("collections", type_=ARRAY(Uuid()))))
-)
+_ASKED = select(Collection.space_id).where(Collection.id == any_(bindparam("collections", type_=ARRAY(Uuid()))))
 CLASSES = (
     select(Space.data_class_id)
     .where(or_(guards(bindparam("space"), bindparam("conversation")), Space.id.in_(_ASKED)))

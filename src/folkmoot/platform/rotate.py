@@ -87,9 +87,7 @@ class Rotation:
             )
         redis, mine = self._app.redis, str(uuid4())
         if not await redis.set(LEASE, mine, nx=True, ex=LEASE_SECONDS):
-            raise Conflict(
-                "another rotation of keys runs, or was cut off: try again in five minutes", code="in-progress"
-            )
+            raise Conflict("another rotation of keys runs, or was cut off: try again in five minutes")
         keeper = asyncio.create_task(self._keep_lease())
         try:
             await self._app.keyring.look()

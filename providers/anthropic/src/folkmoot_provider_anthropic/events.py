@@ -224,8 +224,8 @@ class AnswerReader:
             told = {**told, "thinking_tokens": cast("dict[str, Any]", details).get("thinking_tokens")}
         for name in (*_INPUT, "output_tokens", "thinking_tokens"):
             value = told.get(name)
-            if isinstance(value, int) and not isinstance(value, bool):
-                self._counts[name] = max(0, value)
+            if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+                self._counts[name] = value
 
 
 _INPUT = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")

@@ -6,7 +6,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator
 
-from folkmoot_sdk import ChatEvent, ChatRequest, Finish, ModelInfo, ModelNotFound, TextDelta, Usage
+from folkmoot_sdk import ChatEvent, ChatRequest, Finish, ModelInfo, ModelNotFound, Price, TextDelta, Usage
 
 from folkmoot_provider_extractive.pick import content_words, pick
 from folkmoot_provider_extractive.words import ENGLISH, Language, detect
