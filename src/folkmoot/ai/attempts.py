@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import math
 import random
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 
 from folkmoot_sdk import ChatEvent, ProviderError, RateLimited, Unavailable
 
+from folkmoot.ai.guard import guarded
 from folkmoot.kit.log import get_logger
 
 log = get_logger(__name__)
@@ -50,8 +51,10 @@ class Attempts:
         return True
 
 
-async def timed(events: AsyncIterator[ChatEvent], model: str) -> AsyncGenerator[ChatEvent]:
-    """`events` with a limit on the silence before the first and between any two.
+async def timed(
+    chat: Callable[[], AsyncIterator[ChatEvent]], model: str, secrets: Sequence[str] = ()
+) -> AsyncGenerator[ChatEvent]:
+    """The events that a plugin's `chat` gives, with a limit on the silence before the first and between any two.
 
     One timer looks now and then when the last event came: a time-out of its own around each of a hundred
     tokens a second would cost more than reading them.
@@ -68,11 +71,14 @@ async def timed(events: AsyncIterator[ChatEvent], model: str) -> AsyncGenerator[
         timer = loop.call_later(LOOK_SECONDS, look)
 
     timer = loop.call_later(LOOK_SECONDS, look)
+    events: AsyncIterator[ChatEvent] | None = None
     try:
-        async for event in events:
-            limit, waiting = IDLE_SECONDS, False
-            yield event
-            last, waiting = loop.time(), True
+        with guarded(model, secrets):
+            events = chat()
+            async for event in events:
+                limit, waiting = IDLE_SECONDS, False
+                yield event
+                last, waiting = loop.time(), True
     except asyncio.CancelledError:
         if not silent or (task is not None and task.uncancel() > 0):
             raise
@@ -81,4 +87,7 @@ async def timed(events: AsyncIterator[ChatEvent], model: str) -> AsyncGenerator[
         timer.cancel()
         close = getattr(events, "aclose", None)
         if close is not None:
-            await close()
+            try:
+                await close()
+            except Exception as error:  # noqa: BLE001 - the answer is over, however the plugin takes that
+                log.error("provider.not_closed", model=model, error=type(error).__name__)

@@ -33,6 +33,8 @@ USUAL_ANSWER = 4_096
 """Tokens that are reserved for an answer whose length nobody has bounded."""
 MOST_TOKENS = 100_000_000
 """Of one call; more is no figure but a mistake."""
+LONGEST_AUDIO = 1_000_000.0
+"""Seconds of one call; eleven days are no recording but a mistake."""
 BYTES_PER_SECOND = 4_000
 """Of compressed speech at 32 kbit/s: a length to count by where the provider tells none."""
 
@@ -55,26 +57,42 @@ def _asked(request: ChatRequest) -> int:
     return total + sum(tokens_of(f"{tool.description}{tool.parameters}") for tool in request.tools)
 
 
-def expected(choice: Choice, request: ChatRequest | None = None, texts: Sequence[str] = ()) -> int:
-    """Micro-units to reserve for a call: its input, and an answer as long as was asked for, else a usual one."""
+def expected(choice: Choice, request: ChatRequest | None = None, texts: Sequence[str] = (), audio: int = 0) -> int:
+    """Micro-units to reserve for a call: its input, and an answer as long as was asked for, else a usual one.
+
+    `audio` in bytes.
+    """
     answer = 0
     if request is not None:
         most = choice.info.max_output_tokens or USUAL_ANSWER
-        answer = min(request.max_output_tokens or USUAL_ANSWER, max(most, 1))
+        answer = min(request.max_output_tokens or USUAL_ANSWER, max(most, 1), MOST_TOKENS)
     asked = _asked(request) if request is not None else sum(tokens_of(text) for text in texts)
-    return cost(choice.price or choice.ceiling, input_tokens=asked, output_tokens=answer)
+    price, seconds = choice.price or choice.ceiling, audio / BYTES_PER_SECOND
+    return cost(price, input_tokens=_sane(asked), output_tokens=answer, audio_seconds=seconds)
 
 
-def _sane(tokens: int) -> int:
+def _sane(tokens: object) -> int:
     """A provider may say anything."""
-    return min(max(0, tokens), MOST_TOKENS)
+    return min(max(0, tokens), MOST_TOKENS) if isinstance(tokens, int) else 0
+
+
+def counted(usage: Usage) -> Usage:
+    """The figures of a provider as they can be: nothing negative, nothing beyond what one call may have."""
+    return Usage(**{name: _sane(getattr(usage, name)) for name in Usage.__struct_fields__})
+
+
+def _seconds(told: object) -> float | None:
+    """A length of audio that can be; None if it is none."""
+    return float(told) if isinstance(told, int | float) and 0 <= told <= LONGEST_AUDIO else None
 
 
 class Meter:
     """Watches one call."""
 
-    def __init__(self, choice: Choice, request: ChatRequest | None = None, texts: Sequence[str] = ()) -> None:
-        self._choice, self._request, self._texts = choice, request, texts
+    def __init__(
+        self, choice: Choice, request: ChatRequest | None = None, texts: Sequence[str] = (), audio: int = 0
+    ) -> None:
+        self._choice, self._request, self._texts, self._audio = choice, request, texts, audio
         self._usage: Usage | None = None
         self._said = 0
         self._seconds = 0.0
@@ -96,7 +114,7 @@ class Meter:
             case ToolCallDelta():
                 self._said += len(event.arguments)
             case Usage():
-                self._usage = event
+                self._usage = counted(event)
             case Finish():
                 self._finished = True
             case _:
@@ -106,13 +124,25 @@ class Meter:
         self._reached = True
         self._usage, self._estimated = Usage(tokens, 0), estimated
 
-    def heard(self, told: Transcript, size: int) -> None:
+    def heard(self, told: Transcript) -> None:
         self._reached = True
-        self._usage = told.usage
-        if told.seconds is not None:
-            self._seconds = told.seconds
+        self._usage = counted(told.usage) if told.usage is not None else None
+        seconds = _seconds(told.seconds)
+        if seconds is not None:
+            self._seconds = seconds
         elif told.usage is None:
-            self._seconds, self._estimated = size / BYTES_PER_SECOND, True
+            self._guess_seconds()
+
+    def left(self) -> None:
+        """Whoever asked went away while the provider was at it: it counts what it was sent, and so do we."""
+        if self._request is None and not self._reached:
+            self._usage, self._estimated = Usage(sum(tokens_of(text) for text in self._texts), 0), True
+            self._guess_seconds()
+        self._reached = True
+
+    def _guess_seconds(self) -> None:
+        if self._audio:
+            self._seconds, self._estimated = min(self._audio / BYTES_PER_SECOND, LONGEST_AUDIO), True
 
     def failed(self, error: ProviderError) -> None:
         self._error = error.code

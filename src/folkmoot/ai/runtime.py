@@ -45,6 +45,7 @@ from folkmoot_sdk import (
 from folkmoot.ai.attempts import FIRST_EVENT_SECONDS, MOST_PATIENCE, Attempts, timed
 from folkmoot.ai.batch import Batcher
 from folkmoot.ai.breaker import Breaker
+from folkmoot.ai.guard import guarded
 from folkmoot.ai.meter import Meter, expected, tokens_of
 from folkmoot.ai.open import OpenConnections, OpenModel
 from folkmoot.ai.route import Choice, Route
@@ -136,19 +137,22 @@ class Runtime:
         self, route: Route, choice: Choice, account: Account, build: Build, *, last: bool
     ) -> AsyncGenerator[ChatEvent | Answering]:
         model = await self._ready(choice, last=last)
-        if not isinstance(model.connection, ChatModel):
+        connection = model.connection
+        if not isinstance(connection, ChatModel):
+            await self._breaker.let_go(choice.connection.id)
             raise InvalidRequest(f"{model.name} cannot chat: choose another model")
-        request = build(model.info)
         attempts = Attempts(model.name, last=last)
         while True:
             begun = False
-            meter = Meter(choice, request)
             try:
+                request = build(model.info)
+                meter = Meter(choice, request)
                 async with self._slot(choice, last=last):
                     await route.confirm(choice)
                     reserved = await self._ledger.reserve(account, expected(choice, request))
                     try:
-                        async with aclosing(timed(model.connection.chat(request), model.name)) as events:
+                        chat = partial(connection.chat, request)
+                        async with aclosing(timed(chat, model.name, model.secrets)) as events:
                             async for event in events:
                                 if not begun:
                                     begun = True
@@ -162,6 +166,9 @@ class Runtime:
                         raise BadResponse(f"{model.name} stopped without saying that it had finished")
                     except ProviderError as error:
                         meter.failed(error)
+                        raise
+                    except asyncio.CancelledError:
+                        meter.left()
                         raise
                     finally:
                         await _shielded(self._ledger.settle(reserved, meter.spent()))
@@ -189,33 +196,42 @@ class Runtime:
         choice = route.first
         model = await self._ready(choice, last=True)
         if not isinstance(model.connection, Embedder):
+            await self._breaker.let_go(choice.connection.id)
             raise InvalidRequest(f"{model.name} cannot embed: choose another model")
         meter = Meter(choice, texts=texts)
-        reserved = await self._ledger.reserve(account, expected(choice, texts=texts))
+        turn = _InTurn(model.connection, partial(self._slot, choice, last=True), model)
         try:
-            outcome = await self._batcher.embed(
-                f"{choice.connection.id}:{choice.connection.revision}",
-                model.name,
-                _InTurn(model.connection, partial(self._slot, choice, last=True)),
-                texts,
-                max_batch=model.info.max_batch or 64,
-                max_tokens=model.info.max_batch_tokens,
-                purpose="query" if query else "document",
-                dimensions=dimensions,
-            )
-            refused = [vector for vector in outcome.vectors if isinstance(vector, ProviderError)]
-            if refused and len(refused) == len(texts):
-                raise refused[0]
-            meter.embedded(sum(outcome.tokens), estimated=outcome.estimated)
+            reserved = await self._ledger.reserve(account, expected(choice, texts=texts))
+            try:
+                outcome = await self._batcher.embed(
+                    f"{choice.connection.id}:{choice.connection.revision}",
+                    model.name,
+                    turn,
+                    texts,
+                    max_batch=model.info.max_batch or 64,
+                    max_tokens=model.info.max_batch_tokens,
+                    purpose="query" if query else "document",
+                    dimensions=dimensions,
+                )
+                refused = [vector for vector in outcome.vectors if isinstance(vector, ProviderError)]
+                if refused and len(refused) == len(texts):
+                    raise refused[0]
+                meter.embedded(sum(outcome.tokens), estimated=outcome.estimated)
+            except ProviderError as error:
+                meter.failed(error)
+                raise
+            except asyncio.CancelledError:
+                if turn.sent:
+                    meter.left()
+                raise
+            finally:
+                await _shielded(self._ledger.settle(reserved, meter.spent()))
         except ProviderError as error:
-            meter.failed(error)
             await self._breaker.failed(choice.connection.id, error)
             raise
         except BaseException:
             await self._breaker.let_go(choice.connection.id)
             raise
-        finally:
-            await _shielded(self._ledger.settle(reserved, meter.spent()))
         await self._breaker.succeeded(choice.connection.id)
         return Embedded(model, outcome.vectors, sum(outcome.tokens))
 
@@ -226,14 +242,15 @@ class Runtime:
             if not isinstance(model.connection, Reranker):
                 raise InvalidRequest(f"{model.name} cannot rerank: choose another model")
             ranked = await model.connection.rerank(RerankRequest(model.name, query, tuple(texts)))
+            meter.embedded(tokens_of(query) * len(texts) + sum(tokens_of(text) for text in texts), estimated=True)
             if len({item.index for item in ranked}) != len(ranked) or any(
                 not 0 <= item.index < len(texts) for item in ranked
             ):
                 raise BadResponse(f"{model.name} ranks texts that it was not given")
-            meter.embedded(tokens_of(query) * len(texts) + sum(tokens_of(text) for text in texts), estimated=True)
             return ranked
 
-        return await self._once(route, account, [query, *texts], ask)
+        # The query counts with each text.
+        return await self._once(route, account, [*[query] * len(texts), *texts], ask)
 
     async def transcribe(
         self, route: Route, account: Account, request: TranscribeRequest
@@ -244,10 +261,10 @@ class Runtime:
             if not isinstance(model.connection, Transcriber):
                 raise InvalidRequest(f"{model.name} cannot transcribe: choose another model")
             told = await model.connection.transcribe(msgspec.structs.replace(request, model=model.name))
-            meter.heard(told, len(request.audio))
+            meter.heard(told)
             return model, told
 
-        return await self._once(route, account, [], ask)
+        return await self._once(route, account, [], ask, audio=len(request.audio))
 
     async def _once(
         self,
@@ -255,12 +272,13 @@ class Runtime:
         account: Account,
         texts: list[str],
         ask: Callable[[OpenModel, Meter], Awaitable[T]],
+        audio: int = 0,
     ) -> T:
         """A call that answers all at once, by the first model of the route that can."""
         failure: ProviderError | None = None
         for choice, last in _in_order(route):
             try:
-                return await self._once_by(route, choice, account, texts, ask, last=last)
+                return await self._once_by(route, choice, account, texts, ask, audio, last=last)
             except ProviderError as error:
                 if not _may_go_elsewhere(error):
                     raise
@@ -274,26 +292,31 @@ class Runtime:
         account: Account,
         texts: list[str],
         ask: Callable[[OpenModel, Meter], Awaitable[T]],
+        audio: int,
         *,
         last: bool,
     ) -> T:
         model = await self._ready(choice, last=last)
         attempts = Attempts(model.name, last=last)
         while True:
-            meter = Meter(choice, texts=texts)
+            meter = Meter(choice, texts=texts, audio=audio)
             try:
                 async with self._slot(choice, last=last):
                     await route.confirm(choice)
-                    reserved = await self._ledger.reserve(account, expected(choice, texts=texts))
+                    reserved = await self._ledger.reserve(account, expected(choice, texts=texts, audio=audio))
                     try:
                         async with asyncio.timeout(FIRST_EVENT_SECONDS):
-                            answer = await ask(model, meter)
+                            with guarded(model.name, model.secrets):
+                                answer = await ask(model, meter)
                     except TimeoutError:
                         error = Unavailable(f"{model.name} gave no answer in {FIRST_EVENT_SECONDS:.0f} seconds")
                         meter.failed(error)
                         raise error from None
                     except ProviderError as error:
                         meter.failed(error)
+                        raise
+                    except asyncio.CancelledError:
+                        meter.left()
                         raise
                     finally:
                         await _shielded(self._ledger.settle(reserved, meter.spent()))
@@ -338,26 +361,34 @@ class Runtime:
         # Who asks for patience is asked again after it; who is down is left alone by this call too.
         if not isinstance(error, RateLimited) and not await self._breaker.allow(choice.connection.id):
             return False
-        if await attempts.again(error):
-            return True
-        await self._breaker.let_go(choice.connection.id)
-        return False
+        again = False
+        try:
+            again = await attempts.again(error)
+        finally:
+            if not again:
+                await self._breaker.let_go(choice.connection.id)
+        return again
 
     def _slot(self, choice: Choice, *, last: bool) -> AbstractAsyncContextManager[None]:
         wait = SLOT_SECONDS if last else SHORT_SLOT_SECONDS
         return self._slots.taken(choice.connection.id, choice.connection.max_concurrent, wait)
 
 
-@dataclass(frozen=True)
+@dataclass
 class _InTurn:
     """An embedder each of whose batches waits for its turn at the connection."""
 
     embedder: Embedder
     slot: Callable[[], AbstractAsyncContextManager[None]]
+    model: OpenModel
+    """Held for as long as a batch is under way."""
+    sent: bool = False
 
     async def embed(self, request: EmbedRequest) -> Embeddings:
         async with self.slot():
-            return await self.embedder.embed(request)
+            self.sent = True
+            with guarded(self.model.name, self.model.secrets):
+                return await self.embedder.embed(request)
 
 
 def _in_order(route: Route) -> list[tuple[Choice, bool]]:
