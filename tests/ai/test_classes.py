@@ -178,3 +178,11 @@ async def test_what_an_assistant_once_found_stays_guarded_when_it_looks_elsewher
     assert foreign.requests == [], "the answer that was given goes along with the question"
     fresh = await owner.conversation(assistant)
     assert (await owner.ask(fresh, "Hello"))["model"]["name"] == "foreign-chat", "a new conversation has none of it"
+
+
+async def test_the_default_class_is_not_deleted_under_the_spaces_that_have_it(owner):
+    made = await owner.made("/data-classes", name="Internal", level=1, default=True)
+    refused = await owner.delete(f"/data-classes/{made['id']}")
+    assert (refused.status_code, refused.json()["code"]) == (409, "class-in-use")
+    assert (await owner.patch(f"/data-classes/{made['id']}", json={"default": False})).status_code == 200
+    assert (await owner.delete(f"/data-classes/{made['id']}")).status_code == 204

@@ -54,6 +54,7 @@ async def furnish(tenancy, superuser):
         "collection_id": collection,
         "document_id": document["id"],
         "assistant_id": assistant,
+        "model": f"assistant/{assistant}",
         "conversation_id": conversation,
         "message_id": answer["id"],
         "model_id": model,

@@ -33,6 +33,7 @@ IDS_IN_QUERIES = {"group_id": "group_id", "reason_id": "reason_id", "actor_id": 
                   "data_class_id": "class_id", "to_model": "model_id"}  # fmt: skip
 WITHOUT_THING = {"certificate_id": "tenant_id"}
 """Parameters of paths that are filled with another kind of id."""
+ORIGIN = "http://folkmoot.test"
 _UUID = re.compile(r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$")
 
 
@@ -73,7 +74,9 @@ class Operation:
 
     def call(self, ids: dict[str, dict[str, str]]) -> dict:
         """Arguments for `client.request`; `ids` says for each slot whose ids to take."""
-        path = self.path.removeprefix("/api/v1")
+        # Paths of clients lie below `/api/v1`; what lies elsewhere is named whole.
+        below = self.path.startswith("/api/v1/")
+        path = self.path.removeprefix("/api/v1") if below else f"{ORIGIN}{self.path}"
         body = copy.deepcopy(self.body)
         query = dict(self.query)
         for slot in self.slots:
@@ -100,8 +103,13 @@ class Operation:
         return arguments
 
 
+def from_root(url: str) -> str:
+    """A call's URL for a client that is not below `/api/v1`."""
+    return url if url.startswith(ORIGIN) else f"/api/v1{url}"
+
+
 def operations(document: dict) -> list[Operation]:
-    """Every operation under `/api/v1`. Fails for an id that nobody taught it to fill in."""
+    """Every operation. Fails for an id that nobody taught it to fill in."""
     found = []
     for path, item in document["paths"].items():
         for method, said in item.items():

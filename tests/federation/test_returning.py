@@ -1,8 +1,10 @@
 """No link that somebody made leads a browser away from here after signing in."""
 
+from uuid import uuid4
+
 import pytest
 
-from folkmoot.federation.returning import local_path
+from folkmoot.federation.returning import Pending, digest, keep, local_path, take
 
 ATTACKS = [
     "https://evil.example",
@@ -90,3 +92,15 @@ def test_what_could_lead_elsewhere_leads_home(wanted):
 def test_a_path_of_ours_is_kept_and_fit_for_a_header(wanted, led):
     assert local_path(wanted) == led
     assert local_path(wanted).isascii()
+
+
+async def test_a_sign_in_whose_key_is_gone_has_to_be_begun_again(app):
+    states = [uuid4().hex, uuid4().hex]
+    pending = Pending(tenant_id=uuid4(), method_id=uuid4(), browser=b"b", kept={}, return_to="/")
+    for state in states:
+        assert await keep(app, state, pending)
+    assert await take(app, states[0]) == pending
+    name = f"folkmoot:sign-in:{digest(states[1]).hex()}"
+    sealed = await app.redis.get(name)
+    await app.redis.set(name, sealed[:1] + b"\x00\x00\x00\x63" + sealed[5:], keepttl=True)
+    assert await take(app, states[1]) is None

@@ -7,6 +7,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from folkmoot.gateway.schemas import ChatCompletionRequest
+from folkmoot.gateway.vectors import EmbeddingRequest
 from tests.gateway.conftest import told
 
 ASKED = {"role": "user", "content": "Hello."}
@@ -90,11 +92,7 @@ VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6), inner, max_size=3),
     max_leaves=8,
 )
-FIELDS = (
-    "messages stream stream_options tools tool_choice parallel_tool_calls response_format max_completion_tokens"
-    " max_tokens temperature top_p stop seed reasoning_effort n frequency_penalty logit_bias service_tier verbosity"
-    " logprobs modalities functions function_call input encoding_format dimensions input_type"
-).split()
+FIELDS = sorted({*ChatCompletionRequest.__struct_fields__, *EmbeddingRequest.__struct_fields__} - {"model"})
 BODY = st.dictionaries(st.sampled_from(FIELDS), VALUES, max_size=6)
 
 

@@ -104,3 +104,14 @@ async def test_an_upload_sent_twice_is_stored_once(owner, unique, count):
     ]
     assert answers[0].json() == answers[1].json()
     assert await count("documents", f"collection_id = '{collection}'") == 1
+
+
+async def test_an_answer_whose_key_is_gone_is_not_given_and_nothing_is_done_twice(app, owner, unique, count):
+    await owner.post("/spaces", json={"name": "A"}, headers=key(unique))
+    (name,) = [name async for name in app.redis.scan_iter(match=f"folkmoot:idempotency:{owner.tenant_id}:*")]
+    kept = await app.redis.get(name)
+    await app.redis.set(name, kept[:1] + b"\x00\x00\x00\x63" + kept[5:])
+    again = await owner.post("/spaces", json={"name": "A"}, headers=key(unique))
+    assert (again.status_code, again.json()["code"]) == (409, "idempotency-key-reused")
+    assert "cannot be read any more" in again.json()["detail"]
+    assert await count("spaces", f"tenant_id = '{owner.tenant_id}'") == 1

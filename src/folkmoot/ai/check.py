@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import partial
 from time import monotonic
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from folkmoot_sdk import (
     AuthenticationFailed,
+    BadResponse,
     ChatModel,
     ChatRequest,
     Embedder,
@@ -25,6 +28,8 @@ from folkmoot_sdk import (
     config_schema,
 )
 
+from folkmoot.ai.guard import guarded
+from folkmoot.ai.listed import sound
 from folkmoot.ai.open import OpenConnections
 from folkmoot.ai.schemas import CheckedModel, CheckOut
 from folkmoot.kit.errors import ValidationFailed
@@ -32,6 +37,7 @@ from folkmoot.kit.log import get_logger
 from folkmoot.plugins.manager import PluginManager
 
 log = get_logger(__name__)
+T = TypeVar("T")
 LIST_SECONDS = 30.0
 WORD_SECONDS = 90.0
 """A local model may have to be loaded first."""
@@ -66,12 +72,14 @@ def find_spec(plugins: PluginManager, kind: str) -> ProviderSpec:
 async def try_out(connections: OpenConnections, spec: ProviderSpec, config: dict[str, Any]) -> Tried:
     """List the models, and ask one of them for a word. Stores nothing, and bills nobody but the account itself."""
     asked: list[str] = []
+    connecting = connections.connect(spec.kind, config)
     try:
-        async with connections.connect(spec.kind, config) as connection:
-            models = await _limited(connection.models(), LIST_SECONDS, spec)
-            if not models:
-                raise ModelNotFound(f"{spec.title} answers, and lists no model: name those that it should offer")
-            milliseconds = await _one_word(connection, spec, models, asked)
+        async with connecting as connection:
+            with guarded(spec.title, connecting.secrets):
+                models = sound(await _limited(connection.models, LIST_SECONDS, spec))
+                if not models:
+                    raise ModelNotFound(f"{spec.title} answers, and lists no model: name those that it should offer")
+                milliseconds = await _one_word(connection, spec, models, asked)
     except ProviderError as error:
         return Tried(_failed(spec, config, error, asked))
     except Exception as error:  # noqa: BLE001 - a plugin may raise anything
@@ -94,10 +102,10 @@ async def _one_word(
     for info in models:
         if info.kind == "chat" and isinstance(connection, ChatModel):
             asked.append(info.name)
-            await _limited(_hear(connection, info), WORD_SECONDS, spec)
+            await _limited(partial(_hear, connection, info), WORD_SECONDS, spec)
         elif info.kind == "embedding" and isinstance(connection, Embedder):
             asked.append(info.name)
-            await _limited(connection.embed(EmbedRequest(info.name, ("hello",))), WORD_SECONDS, spec)
+            await _limited(partial(connection.embed, EmbedRequest(info.name, ("hello",))), WORD_SECONDS, spec)
         else:
             continue
         return round((monotonic() - began) * 1000)
@@ -108,18 +116,22 @@ async def _hear(connection: ChatModel, info: ModelInfo) -> None:
     request = ChatRequest(info.name, (HELLO,), max_output_tokens=FEW_TOKENS)
     events = connection.chat(request)
     try:
-        await anext(events, None)
+        if await anext(events, None) is None:
+            raise BadResponse(f"{info.name} answers nothing at all: check the address and the model")
     finally:
         close = getattr(events, "aclose", None)
         if close is not None:
             await close()
 
 
-async def _limited(call: Any, seconds: float, spec: ProviderSpec) -> Any:
+async def _limited(call: Callable[[], Awaitable[T]], seconds: float, spec: ProviderSpec) -> T:
+    limit = asyncio.timeout(seconds)
     try:
-        async with asyncio.timeout(seconds):
-            return await call
+        async with limit:
+            return await call()
     except TimeoutError:
+        if not limit.expired():
+            raise
         raise Unavailable(f"{spec.title} did not answer within {seconds:.0f} seconds: check its address") from None
 
 

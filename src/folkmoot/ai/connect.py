@@ -9,6 +9,7 @@ from folkmoot_sdk import BadResponse, InvalidRequest, ModelNotFound, ProviderErr
 
 from folkmoot.ai.catalogue import Catalogue
 from folkmoot.ai.connections import LAST_RESORT
+from folkmoot.ai.listed import sound
 from folkmoot.ai.open import OpenConnections
 from folkmoot.ai.service import ModelService
 from folkmoot.kit.access import Principal
@@ -34,7 +35,7 @@ async def connect(
     """
     try:
         async with app.part(OpenConnections).connect(kind, config) as connection:
-            models = await connection.models()
+            models = sound(await connection.models())
         if not models:
             raise ModelNotFound(f"{name} lists no model")
     except ProviderError as error:

@@ -20,7 +20,7 @@ from folkmoot.ai.service import PURPOSE, ModelService
 from folkmoot.classification.service import DataClassService
 from folkmoot.kit.app import App
 from folkmoot.kit.crypto import CryptoError
-from folkmoot.kit.errors import NotFound, ValidationFailed
+from folkmoot.kit.errors import NotFound, ValidationFailed, changed_at_once
 from folkmoot.kit.paging import check_match
 from folkmoot.kit.structs import patch
 from folkmoot.kit.work import Work
@@ -74,11 +74,17 @@ class ConnectionService:
         return connection
 
     async def update(
-        self, connection_id: UUID, data: ConnectionUpdate, config: dict[str, Any] | None, if_match: str | None
+        self, before: Connection, data: ConnectionUpdate, config: dict[str, Any] | None, if_match: str | None
     ) -> Connection:
-        """Change a connection; `config` is the whole configuration, where it changes (`configured`)."""
-        connection = await self.get(connection_id)
+        """Change a connection; `config` is the whole configuration, where it changes (`configured`).
+
+        `before` is what that was made from. Raises `Conflict` (`try-again`) if somebody changed it since: it would
+        bring back an address or a key that they have just replaced.
+        """
+        connection = await self.get(before.id)
         check_match(if_match, connection.revision)
+        if config is not None and connection.config != before.config:
+            raise changed_at_once()
         await self.check_class(data.clearance_id)
         changed = patch(connection, data, leave=("config",))
         if config is not None:

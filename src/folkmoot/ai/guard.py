@@ -1,4 +1,4 @@
-"""Around every call into a provider's plugin: what it raises is an error of the provider, and its words are fit to show.
+"""Around every call into a provider's plugin: what it raises is the provider's error, and its words are fit to show.
 
 A plugin is somebody else's code, and what it says of a failure is often what a server said. So a defect of it must not
 look like one of ours, or keep the next model of a route from being asked; and its words go to people, into rows and
@@ -52,7 +52,7 @@ def _secrets(value: object) -> Generator[str]:
 
 @contextmanager
 def guarded(name: str, secrets: Sequence[str] = ()) -> Generator[None]:
-    """Inside, a plugin is called for the model or provider `name`; out of it come only `ProviderError` and `AppError`."""
+    """Inside, a plugin is called for the model or provider `name`; only `ProviderError` and `AppError` come out."""
     try:
         yield
     except ProviderError as error:

@@ -37,6 +37,7 @@ from folkmoot.classification.service import DataClassService
 from folkmoot.kit.access import Access, Permission
 from folkmoot.kit.app import App
 from folkmoot.kit.http import IfMatch, Page, needs, principal_of, tagged
+from folkmoot.kit.paging import check_match
 from folkmoot.kit.work import Work, begin
 from folkmoot.plugins.configuration import decoded
 from folkmoot.plugins.manager import PluginManager
@@ -207,6 +208,7 @@ class ConnectionController(Controller):
         async with begin(app.sessions, who) as work:
             service = ConnectionService(app, work)
             before = await service.get(connection_id)
+            check_match(if_match, before.revision)
             await service.check_class(data.clearance_id)
             config = await service.configured(before, data)
         tried = None
@@ -215,7 +217,7 @@ class ConnectionController(Controller):
             tried.require()
         async with begin(app.sessions, who) as work:
             service = ConnectionService(app, work)
-            row = await service.update(connection_id, data, config, if_match)
+            row = await service.update(before, data, config, if_match)
             if tried is not None:
                 await service.note_check(row.id, tried.out, tried.models)
             _forget(app, work, row.id)

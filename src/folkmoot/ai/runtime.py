@@ -40,13 +40,14 @@ from folkmoot_sdk import (
     TranscribeRequest,
     Transcript,
     Unavailable,
+    Usage,
 )
 
 from folkmoot.ai.attempts import FIRST_EVENT_SECONDS, MOST_PATIENCE, Attempts, timed
 from folkmoot.ai.batch import Batcher
 from folkmoot.ai.breaker import Breaker
 from folkmoot.ai.guard import guarded
-from folkmoot.ai.meter import Meter, expected, tokens_of
+from folkmoot.ai.meter import Meter, counted, expected, tokens_of
 from folkmoot.ai.open import OpenConnections, OpenModel
 from folkmoot.ai.route import Choice, Route
 from folkmoot.ai.slots import Busy, Slots
@@ -159,8 +160,9 @@ class Runtime:
                                     meter.began()
                                     await self._breaker.succeeded(choice.connection.id)
                                     yield Answering(model)
-                                meter.see(event)
-                                yield event
+                                told = counted(event) if isinstance(event, Usage) else event
+                                meter.see(told)
+                                yield told
                                 if isinstance(event, Finish):
                                     return
                         raise BadResponse(f"{model.name} stopped without saying that it had finished")

@@ -85,8 +85,15 @@ class DataClassService:
         return row
 
     async def delete(self, class_id: UUID) -> None:
-        """Raises `Conflict` (`class-in-use`) while a space, a connection or a model has it."""
+        """Raises `Conflict` (`class-in-use`) while a space, a connection or a model has it, or it is the default."""
         row = await self.get(class_id)
+        if row.is_default:
+            # Every space that names no class has it, and nothing would guard their text from one moment to the next.
+            raise Conflict(
+                f"spaces that name no class have the class {row.name!r}: make another the default first, or say that "
+                "this one is not any more",
+                code="class-in-use",
+            )
         try:
             async with self._work.session.begin_nested():
                 await self._work.session.execute(delete(DataClass).where(DataClass.id == row.id))

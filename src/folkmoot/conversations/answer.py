@@ -188,7 +188,7 @@ async def answer(app: App, tenant_id: UUID, message_id: UUID) -> None:
 
 def _failure(code: str, detail: str, *, retryable: bool) -> dict[str, Any]:
     title = "The answer could not be finished"
-    return {"code": code, "title": title, "detail": storable(detail), "retryable": retryable}
+    return {"code": code, "title": title, "detail": detail, "retryable": retryable}
 
 
 async def _claim(app: App, tenant_id: UUID, message_id: UUID) -> Run | None:

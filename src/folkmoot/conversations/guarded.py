@@ -26,7 +26,7 @@ _Common = aliased(Space)
 
 
 def drawn_from(conversation_id: Any) -> Select[UUID]:
-    """The ids of the spaces that answers of a conversation drew from, as a sub-query; `conversation_id` may be a column.
+    """The ids of the spaces that a conversation drew from, as a sub-query; `conversation_id` may be a column.
 
     Of a collection that was deleted nobody knows any more where it lay: in the assistant's own space, which counts
     anyway, or in the organisation's, which then counts too.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, cast
+from typing import Annotated, Any, cast
 
 import msgspec
 from folkmoot_sdk import (
@@ -26,6 +26,7 @@ from folkmoot_sdk import (
 )
 from litestar import Request, Response
 from litestar.exceptions import HTTPException
+from msgspec import Meta
 
 from folkmoot.kit import http
 from folkmoot.kit.errors import (
@@ -83,13 +84,12 @@ _PLACE = re.compile(r" - at `\$\.?([^`]*)`$")
 
 
 class ErrorDetail(Struct, frozen=True, kw_only=True):
-    message: str
-    """A sentence that names the thing, the fact and the way out."""
-    type: str
-    param: str | None
-    """Which field it is about, as `messages[0].content`."""
-    code: str | None
-    """Stable; see the list of codes in the documentation."""
+    message: Annotated[str, Meta(examples=["a sentence that names the thing, the fact and the way out"])]
+    type: Annotated[str, Meta(examples=["invalid_request_error"])]
+    param: Annotated[str, Meta(examples=["messages[0].content"])] | None
+    """Which field it is about."""
+    code: Annotated[str, Meta(examples=["model_not_found"])] | None
+    """Stable: as in the list of codes in the documentation, with `_` for `-`, or OpenAI's own word for it."""
 
 
 class ErrorOut(Struct, frozen=True, kw_only=True):

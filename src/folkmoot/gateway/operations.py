@@ -17,8 +17,28 @@ from litestar.openapi.spec import (
 from litestar.openapi.spec.enums import OpenAPIType
 
 from folkmoot.gateway.answers import ChatCompletionChunk
+from folkmoot.gateway.errors import ErrorOut
 from folkmoot.gateway.transcripts import FORMATS
 
+_SAID = {
+    400: "The request makes no sense as it stands; `param` names the field. Also `context_length_exceeded` and "
+    "`content_filter`.",
+    401: "`invalid_api_key`.",
+    403: "`scope_missing`, `model_not_cleared` and others: known to you, and not allowed to you.",
+    404: "`model_not_found`: not there, or not for you to know of.",
+    405: "`method_not_allowed`.",
+    408: "`request_timeout`: the body stood still for too long.",
+    409: "`answer_in_progress`, `request_in_progress` and others: clashes with what is stored.",
+    412: "`changed_meanwhile`.",
+    413: "`content_too_large`.",
+    415: "`unsupported_content_type`.",
+    429: "`rate_limit_exceeded`: `Retry-After` says when to come back. `insufficient_quota`: a budget is used up.",
+    500: "`internal_error`: our mistake, logged under `X-Request-ID`.",
+    502: "`provider_bad_response`, `provider_authentication_failed`, `provider_quota_exhausted`: the provider did not "
+    "answer as it should.",
+    503: "`provider_unavailable`, `not_available`: try again in a moment.",
+}
+ERRORS = {status: ResponseSpec(ErrorOut, description=said, generate_examples=False) for status, said in _SAID.items()}
 CHUNKS = ResponseSpec(
     ChatCompletionChunk,
     media_type="text/event-stream",

@@ -17,7 +17,7 @@ from folkmoot.gateway.answers import ChatCompletion, EmbeddingList, ModelCard, M
 from folkmoot.gateway.body import body_of
 from folkmoot.gateway.complete import Call
 from folkmoot.gateway.errors import PREFIX, Handlers, below
-from folkmoot.gateway.operations import CHUNKS, ChatOperation, EmbedOperation, TranscribeOperation
+from folkmoot.gateway.operations import CHUNKS, ERRORS, ChatOperation, EmbedOperation, TranscribeOperation
 from folkmoot.gateway.schemas import ChatCompletionRequest
 from folkmoot.gateway.stream import EventStream, WholeAnswer, while_heard
 from folkmoot.gateway.transcripts import LARGEST_BODY, read_form, transcribe
@@ -41,6 +41,7 @@ def gateway(answer: Task, handlers: Handlers) -> Router:
         exception_handlers=below(handlers),
         opt={**needs(Permission.SPACES, scope=Scope.CHAT, assistant_key=True), "answer": answer},
         tags=["OpenAI-compatible"],
+        responses=ERRORS,
     )
 
 

@@ -81,14 +81,16 @@ def finish(document: Json) -> Json:
     done["components"]["securitySchemes"] = {
         "token": {"type": "http", "scheme": "bearer", "description": "The access token of `POST /auth/login`."}
     }
-    for item in cast("dict[str, Json]", done["paths"]).values():
+    for path, item in cast("dict[str, Json]", done["paths"]).items():
+        # Elsewhere errors have the form of another API, which its routes tell themselves.
+        ours = path.startswith("/api/")
         for operation in item.values():
             if not isinstance(operation, dict) or "operationId" not in operation:
                 continue
             responses = cast("Json", operation)["responses"]
             if operation["operationId"] in WITHOUT_TOKEN:
                 operation["security"] = []
-            for status, said in ERRORS.items():
+            for status, said in ERRORS.items() if ours else ():
                 responses[status] = {
                     "description": said,
                     "content": {

@@ -31,7 +31,7 @@ from folkmoot.kit.work import Work
 from folkmoot.knowledge import chunk
 from folkmoot.knowledge.models import Chunk, ChunkVector, Collection, Document
 from folkmoot.knowledge.parse import ParserPool
-from folkmoot.knowledge.search import classes_of, embedding_route
+from folkmoot.knowledge.search import check_vector, classes_of, embedding_route
 from folkmoot.knowledge.store import Gone, Reading, store
 from folkmoot.plugins.manager import PluginManager
 from folkmoot.usage.ledger import Account, BudgetExhausted
@@ -243,9 +243,9 @@ async def _embed(app: App, reading: Reading) -> str | None:
             made = (await app.part(Runtime).embed(route, account, texts)).vectors
             found: list[dict[str, object]] = []
             for row, vector in zip(rows, made, strict=True):
-                if isinstance(vector, ProviderError):
+                if (why := _unusable(vector)) is not None:
                     refused.add(row[0])
-                    reason = vector
+                    reason = why
                     continue
                 found.append(
                     {
@@ -267,6 +267,16 @@ async def _embed(app: App, reading: Reading) -> str | None:
         return f"found by its words only, because the embedding model failed ({why}): read it again later"
     if reason is not None:
         return f"{len(refused)} passages are found by their words only: the embedding model refused them ({reason})"
+    return None
+
+
+def _unusable(vector: list[float] | ProviderError) -> ProviderError | None:
+    if isinstance(vector, ProviderError):
+        return vector
+    try:
+        check_vector(vector)
+    except ProviderError as error:
+        return error
     return None
 
 

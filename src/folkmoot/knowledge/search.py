@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from uuid import UUID
 
-from folkmoot_sdk import ProviderError
+from folkmoot_sdk import BadResponse, ProviderError
 from pgvector.sqlalchemy import HALFVEC
 from sqlalchemy import Float, bindparam, cast, func, or_, select, text
 from sqlalchemy.dialects.postgresql import ARRAY
@@ -35,6 +35,9 @@ from folkmoot.usage.ledger import Account, BudgetExhausted
 log = get_logger(__name__)
 POOL = 100
 """Candidates that each list hands to the fusion."""
+MOST_DIMENSIONS = 16_000
+LARGEST_NUMBER = 65_504.0
+"""What pgvector's `halfvec` holds."""
 
 
 @dataclass(frozen=True)
@@ -123,6 +126,7 @@ async def search(
     if route is not None:
         try:
             vector = (await app.part(Runtime).embed(route, account, [query], query=True)).whole()[0]
+            check_vector(vector)
         except (ProviderError, BudgetExhausted) as error:
             log.warning("search.without_vectors", error=type(error).__name__)
         else:
@@ -149,6 +153,16 @@ async def embedding_route(app: App, tenant_id: UUID, class_ids: Sequence[UUID | 
         return snapshot.route("embedding", snapshot.text_of(class_ids))
     except NotAvailable:
         return None
+
+
+def check_vector(vector: Sequence[float]) -> None:
+    """Raises `BadResponse` for a vector that cannot be stored or compared."""
+    if not 0 < len(vector) <= MOST_DIMENSIONS:
+        raise BadResponse(f"the embedding model gave a vector of {len(vector)} numbers: choose another")
+    if max(map(abs, vector)) > LARGEST_NUMBER:
+        raise BadResponse("the embedding model gave a vector with numbers that are too large to store: choose another")
+    if not any(vector):
+        raise BadResponse("the embedding model gave a vector of zeros, which is like no other: choose another")
 
 
 def fuse(left: Sequence[_Scored], right: Sequence[_Scored]) -> list[_Scored]:
