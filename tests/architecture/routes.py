@@ -27,6 +27,7 @@ IDS_IN_BODIES = {
     "replacement_id": "model_id",
     "to_model": "model_id",
     "subject_id": "user_id",
+    "model": "model",
 }
 """Fields of bodies that name things, and whose kind of id stands there."""
 IDS_IN_QUERIES = {"group_id": "group_id", "reason_id": "reason_id", "actor_id": "user_id", "object_id": "space_id",

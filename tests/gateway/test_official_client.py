@@ -14,6 +14,7 @@ import pytest
 from tests.conversations.conftest import RULES
 from tests.gateway.upstream import Upstream
 from tests.support.server import Server
+from tests.support.server import until as wait_until
 
 pytestmark = pytest.mark.slow
 TOOL = {
@@ -29,8 +30,11 @@ class Fence(pydantic.BaseModel):
 
 
 async def until(holds: Callable[[], object], seconds: float = 15) -> None:
+    """Asked beside the loop, which serves the stub."""
     async with asyncio.timeout(seconds):
-        while not holds():  # noqa: ASYNC110 - the other side does it
+        while True:
+            if await asyncio.to_thread(holds):
+                return
             await asyncio.sleep(0.01)
 
 
@@ -63,8 +67,8 @@ def _made(admin: httpx.Client) -> dict[str, str]:
     admin.post(f"/collections/{collection}/documents", files={"file": ("rules.md", RULES)})
     body = {"name": "Helper", "collection_ids": [collection]}
     assistant = admin.post(f"/spaces/{space}/assistants", json=body).json()["id"]
-    while (admin.get(f"/collections/{collection}/documents").json()["items"])[0]["status"] != "ready":
-        pass
+    path = f"/collections/{collection}/documents"
+    wait_until(lambda: admin.get(path).json()["items"][0]["status"] == "ready", what="the rules are read")
     return {"key": key, "assistant": f"assistant/{assistant}"}
 
 
@@ -246,9 +250,7 @@ async def _stopped(up) -> None:
         (talk, *_) = up.admin.get("/conversations", params={"origin": "api"}).json()["items"]
         return up.admin.get(f"/conversations/{talk['id']}/messages").json()["items"][-1]["status"]
 
-    async with asyncio.timeout(15):
-        while await asyncio.to_thread(last) != "stopped":
-            await asyncio.sleep(0.05)
+    await until(lambda: last() == "stopped")
 
 
 async def test_what_was_stopped_is_in_the_ledger_as_an_estimate(client, up):
@@ -258,9 +260,7 @@ async def test_what_was_stopped_is_in_the_ledger_as_an_estimate(client, up):
             break
     before = await asyncio.to_thread(_estimated, up)
     await stream.close()
-    async with asyncio.timeout(15):
-        while await asyncio.to_thread(_estimated, up) <= before:
-            await asyncio.sleep(0.05)
+    await until(lambda: _estimated(up) > before)
 
 
 def _estimated(up) -> int:

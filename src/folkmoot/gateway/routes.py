@@ -41,20 +41,19 @@ def gateway(answer: Task, handlers: Handlers) -> Router:
         exception_handlers=below(handlers),
         opt={**needs(Permission.SPACES, scope=Scope.CHAT, assistant_key=True), "answer": answer},
         tags=["OpenAI-compatible"],
-        responses=ERRORS,
     )
 
 
 class ModelsController(Controller):
     path = "/models"
 
-    @get("/", operation_id="v1_list_models", summary="List the models and assistants I may ask")
+    @get("/", operation_id="v1_list_models", summary="List the models and assistants I may ask", responses=ERRORS)
     async def page(self, app: NamedDependency[App], request: AnyRequest) -> ModelCards:
         """The default of each kind comes first of its kind; assistants come last. All of them, in one page."""
         principal = principal_of(request)
         return ModelCards(data=[*await _plain(app, principal), *await assistants.cards(app, principal)])
 
-    @get("/{model:path}", operation_id="v1_get_model", summary="Read one model or assistant")
+    @get("/{model:path}", operation_id="v1_get_model", summary="Read one model or assistant", responses=ERRORS)
     async def read(self, app: NamedDependency[App], request: AnyRequest, model: FromPath[str]) -> ModelCard:
         model_id, principal = model.removeprefix("/"), principal_of(request)
         if (assistant_id := names.assistant_of(model_id)) is not None:
@@ -71,7 +70,7 @@ class AnswersController(Controller):
         operation_id="v1_chat_completion",
         summary="Ask a model or an assistant",
         operation_class=ChatOperation,
-        responses={200: CHUNKS},
+        responses={**ERRORS, 200: CHUNKS},
         status_code=200,
         dto=body_of(ChatCompletionRequest),
         return_dto=None,
@@ -99,6 +98,7 @@ class AnswersController(Controller):
         operation_id="v1_embeddings",
         summary="Turn texts into vectors",
         operation_class=EmbedOperation,
+        responses=ERRORS,
         status_code=200,
         dto=body_of(EmbeddingRequest),
         return_dto=None,
@@ -115,6 +115,7 @@ class AnswersController(Controller):
         operation_id="v1_transcription",
         summary="Turn speech into text",
         operation_class=TranscribeOperation,
+        responses=ERRORS,
         status_code=200,
         request_max_body_size=LARGEST_BODY,
     )
