@@ -23,6 +23,9 @@ ADDED = (
     " VALUES (gen_random_uuid(), :tenant, CAST(:key_id AS uuid), '192.0.2.1')",
     "INSERT INTO platform_admins (id, tenant_id, user_id, granted_by)"
     " VALUES (uuidv7(), :tenant, CAST(:colleague AS uuid), 'a test')",
+    "INSERT INTO budget_counters (id, tenant_id, kind, subject_id, period, starts_on, spent, reserved, tokens, told,"
+    " told_of) VALUES (uuidv7(), :tenant, 'user', CAST(:user_id AS uuid), 'month', date_trunc('month', now()), 0, 0, 0,"
+    " 0, 0)",
     "INSERT INTO usage_reservations (id, tenant_id, begun_at, expires_at, amount, counters, purpose)"
     " VALUES (uuidv7(), :tenant, now(), now() + interval '1 hour', 1, '{}', 'check')",
     "INSERT INTO model_moves (id, tenant_id, from_id, to_id, moved)"

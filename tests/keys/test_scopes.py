@@ -76,7 +76,7 @@ async def refusal(client, method: str, path: str) -> str:
         return ""
     said = answer.json()
     # Under `/v1` errors have OpenAI's form.
-    return said["error"]["code"] if "error" in said else said["code"]
+    return said["error"]["code"].replace("_", "-") if "error" in said else said["code"]
 
 
 @pytest.fixture
