@@ -6,7 +6,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks import answers, audit, budgets, fallback, identity, reading, start
+from benchmarks import answers, audit, budgets, fallback, gateway, identity, reading, start
 from benchmarks.report import Report
 from tests.support.openai_stub import OpenAIStub  # noqa: F401 - fails here, and not midway, without the stub
 
@@ -18,6 +18,7 @@ ALL = {
     "audit": audit.run,
     "budgets": budgets.run,
     "fallback": fallback.run,
+    "gateway": gateway.run,
 }
 
 

@@ -1,7 +1,7 @@
-"""Completions through a gateway, whole ones, in a second: ours beside the litellm proxy's.
+"""Completions through `/v1`: whole ones in a second, and how soon the first word of a stream comes.
 
-Reference: the litellm proxy with one worker process, as it is told to be run in production, in front of the same stub,
-under the same load, in the same run.
+References, in the same run: the litellm proxy with one worker process, as it is told to be run in production, in front
+of the same stub, under the same load; and for streams the stub, asked directly by the same client.
 """
 
 from __future__ import annotations
@@ -16,13 +16,74 @@ from statistics import median
 
 import httpx
 
+from benchmarks.answers import stub
 from benchmarks.load import requests_per_second
+from benchmarks.report import Report
+from benchmarks.streams import Asked, first_words
 from tests.support import litellm_proxy
+from tests.support.server import Server
 
 MODEL = "stub-chat"
 ROUNDS = 5
 SECONDS = 2.0
 WARM_UP = 1.0
+TOGETHER = 16
+TIMES = 6
+TOKENS = 100
+DELAY = 0.01
+
+
+def run(report: Report, folder: Path) -> None:
+    with stub() as url:
+        server = Server(folder / "data", OPENAI_API_KEY="stub", OPENAI_BASE_URL=url).start()
+        try:
+            with server.client() as client:
+                ours = Gateway(server.port, client.post("/api-keys", json={"name": "Bench"}).json()["key"])
+            ours.rate(WARM_UP)
+            _streams(report, ours, httpx.URL(url).port or 80)
+            _whole(report, ours, url)
+        finally:
+            server.stop()
+
+
+def _whole(report: Report, ours: Gateway, url: str) -> None:
+    mine: list[float] = []
+    theirs: list[float] = []
+    with litellm(url) as proxy:
+        for _ in range(ROUNDS):
+            # In turns, so that whatever else the machine does falls on both.
+            mine.append(ours.rate())
+            theirs.append(proxy.rate())
+    report.line(
+        "a completion through /v1, of the time of the litellm proxy",
+        median(theirs) / median(mine),
+        "×",
+        1 / 3,
+        f"{median(mine):.0f} a second, the proxy {median(theirs):.0f}: {median(mine) / median(theirs):.1f} times",
+    )
+
+
+def _streams(report: Report, ours: Gateway, stub_port: int) -> None:
+    through = Asked(ours.port, ours.key, MODEL)
+    directly = Asked(stub_port, "stub", MODEL)
+    mine: list[float] = []
+    alone: list[float] = []
+    for _ in range(ROUNDS):
+        alone += first_words(directly, together=TOGETHER, times=TIMES, tokens=TOKENS, delay=DELAY)
+        mine += first_words(through, together=TOGETHER, times=TIMES, tokens=TOKENS, delay=DELAY)
+    for what, figure, goal in (("median", median, 10), ("p95", _p95, 25)):
+        report.line(
+            f"first word through /v1 over the stub's, {TOGETHER} at once, {what}",
+            (figure(mine) - figure(alone)) * 1000,
+            "ms",
+            goal,
+            f"through {figure(mine) * 1000:.1f} ms, directly {figure(alone) * 1000:.1f} ms; {len(mine)} streams of "
+            f"{TOKENS} tokens",
+        )
+
+
+def _p95(took: list[float]) -> float:
+    return sorted(took)[int(len(took) * 0.95)]
 
 
 @dataclass(frozen=True)

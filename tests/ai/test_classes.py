@@ -119,7 +119,13 @@ async def test_where_text_could_go_is_told_before_anything_is_sent(owner, secret
     assert answers["extractive"]["allowed"] is True, "it answers in this process"
     assert ways["answers"]["note"].startswith("goes to our-chat")
     assert "foreign" not in ways["answers"]["note"]
-    assert ways["transcription"]["first"] is None
+    assert {purpose for purpose, way in ways.items() if way["first"] is None} == {
+        "reranking",
+        "transcription",
+        "titles",
+        "web search",
+    }
+    assert all(way["note"].startswith("nothing is sent") for way in ways.values() if way["first"] is None)
     assert foreign.requests == ours.requests == []
     other = await owner.space()
     assert (await owner.get(f"/spaces/{other}/egress")).json()["data_class"] is None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from folkmoot.ai.policy import Level, why_not
-from folkmoot.ai.route import Choice, Snapshot
+from folkmoot.ai.route import Choice, Route, Snapshot
 from folkmoot.ai.schemas import EgressOut, EgressWay, WayOut
 from folkmoot.kit.errors import AppError
 
@@ -16,6 +16,12 @@ WAYS = (
     ("transcription", "transcription", "nothing is sent, and audio is refused"),
 )
 """What text is sent for, the kind of model that does it, and what happens if none may."""
+NOT_YET = {"reranking": "search does not rerank yet", "transcription": "nothing of a space is transcribed yet"}
+"""What no part of the product does with the text of a space; the models are those that might."""
+NOWHERE = (
+    ("titles", "nothing is sent: the title of a conversation is its first words"),
+    ("web search", "nothing is sent: there is no web search"),
+)
 
 
 def egress(snapshot: Snapshot, text: Sequence[Level]) -> EgressOut:
@@ -23,16 +29,18 @@ def egress(snapshot: Snapshot, text: Sequence[Level]) -> EgressOut:
     return EgressOut(
         data_class_id=text[0].id if text else None,
         data_class=text[0].name if text else None,
-        ways=[_way(snapshot, text, *way) for way in WAYS],
+        ways=[
+            *(_way(snapshot, text, *way) for way in WAYS),
+            *(EgressWay(purpose=purpose, first=None, note=note, models=[]) for purpose, note in NOWHERE),
+        ],
     )
 
 
 def _way(snapshot: Snapshot, text: Sequence[Level], purpose: str, kind: str, otherwise: str) -> EgressWay:
-    try:
-        route = snapshot.route(kind, text)
-    except AppError:
-        first, note = None, otherwise
-    else:
+    first, note = None, otherwise
+    if purpose in NOT_YET:
+        note = f"nothing is sent: {NOT_YET[purpose]}"
+    elif (route := _route(snapshot, text, kind)) is not None:
         first = route.first.model.id
         names = [choice.model.name for choice in route.choices]
         note = f"goes to {names[0]}" + (f", and if it fails to {', then '.join(names[1:])}" if names[1:] else "")
@@ -42,6 +50,13 @@ def _way(snapshot: Snapshot, text: Sequence[Level], purpose: str, kind: str, oth
         note=note,
         models=[_way_out(choice, why_not(choice.standing, text)) for choice in snapshot.usable(kind)],
     )
+
+
+def _route(snapshot: Snapshot, text: Sequence[Level], kind: str) -> Route | None:
+    try:
+        return snapshot.route(kind, text)
+    except AppError:
+        return None
 
 
 def _way_out(choice: Choice, reason: str | None) -> WayOut:

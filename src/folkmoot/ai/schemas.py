@@ -322,7 +322,7 @@ class WayOut(Struct, frozen=True, kw_only=True):
 
 class EgressWay(Struct, frozen=True, kw_only=True):
     purpose: str
-    """`answers`, `embeddings`, `reranking` or `transcription`."""
+    """`answers`, `embeddings`, `reranking`, `transcription`, `titles` or `web search`."""
     first: UUID | None
     """The model that would be called where nothing else is chosen; null: nothing is sent."""
     note: str

@@ -49,7 +49,7 @@ class DataClassController(Controller):
         data: JSONBody[DataClassUpdate],
         if_match: IfMatch = None,
     ) -> Response[DataClassOut]:
-        """What it asks of models holds from the next call on."""
+        """What it asks of models holds within half a second, everywhere."""
         row = await DataClassService(work).update(class_id, data, if_match)
         return tagged(DataClassOut.of(row), row.revision)
 

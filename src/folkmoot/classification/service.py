@@ -67,7 +67,7 @@ class DataClassService:
         return row
 
     async def update(self, class_id: UUID, data: DataClassUpdate, if_match: str | None) -> DataClass:
-        """What it asks of models holds from the next call on. Raises `Stale` and, for a level taken, `Conflict`."""
+        """What it asks of models holds within half a second. Raises `Stale` and, for a level taken, `Conflict`."""
         row = await self.get(class_id)
         check_match(if_match, row.revision)
         if data.default is True and not row.is_default:

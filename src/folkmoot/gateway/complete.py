@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from folkmoot_sdk import (
     ChatEvent,
@@ -60,7 +60,12 @@ async def choose(app: App, principal: Principal, model_id: str, kind: str) -> tu
         raise names.no_such_model(model_id)
     snapshot = await app.part(Catalogue).of(principal.tenant)
     wanted = names.find(snapshot, model_id, kind)
-    return snapshot, snapshot.route(kind, snapshot.text_of([None]), wanted.model.id)
+
+    async def still(choice: Choice) -> None:
+        now = await app.part(Catalogue).of(principal.tenant)
+        now.route(kind, now.text_of([None]), choice.model.id)
+
+    return snapshot, replace(snapshot.route(kind, snapshot.text_of([None]), wanted.model.id), still=still)
 
 
 @dataclass
@@ -87,7 +92,7 @@ class Call:
         understood = read(sent)
         # Whoever is named decides for itself; who stands in for it must be known to be able.
         able = (route.first, *(choice for choice in route.choices[1:] if understood.suits(choice.info)))
-        return cls(sent.model, understood, snapshot, Route(able), account_of(principal))
+        return cls(sent.model, understood, snapshot, replace(route, choices=able), account_of(principal))
 
     async def events(self, app: App) -> AsyncGenerator[ChatEvent]:
         """The events of the answer; `model` is known from the first on. Raises as `Runtime.chat` does."""
