@@ -77,3 +77,9 @@ def test_the_guide_to_confidential_text_is_true(here, tmp_path):
 def test_the_guide_to_budgets_is_true(here, tmp_path):
     real, before = here
     run("docs/guides/budgets-and-usage.md", tmp_path, real, before)
+
+
+def test_the_guide_to_the_compatible_api_is_true(here, tmp_path):
+    real, before = here
+    real |= {f"V1={PUBLIC}/v1": real[f"API={PUBLIC}/api/v1"].replace("API=", "V1=").replace("/api/v1", "/v1")}
+    run("docs/guides/openai-compatible-api.md", tmp_path, real, before)
