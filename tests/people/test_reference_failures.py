@@ -7,7 +7,6 @@ The others are told where they belong: 3 tests/identity/test_tokens.py, 6 tests/
 
 from __future__ import annotations
 
-import re
 from uuid import uuid4
 
 import pytest
@@ -58,12 +57,13 @@ async def test_9_1_1_nobody_makes_an_owner_or_touches_a_person_without_the_right
     assert await fingerprint(one.tenant_id) == before
 
 
-async def test_9_1_2_nobody_redirects_a_stored_secret_to_a_server_of_their_own(one, tenancy, fingerprint, api):
-    """Model connections are no one's to write by HTTP yet; the same held of ways to sign in, which have secrets."""
-    paths = {route.path for route in api.routes}
-    assert not [path for path in paths if re.search(r"connection|provider", path) and "provider-logout" not in path]
+async def test_9_1_2_nobody_redirects_a_stored_secret_to_a_server_of_their_own(one, tenancy, fingerprint):
+    """Nor does who may: `tests/ai/test_connections.py` has that an address changes only with its secret given again."""
     plain, configurator = await tenancy.colleague(one.owner), await tenancy.colleague(one.owner, role="ai-configurator")
     before = await fingerprint(one.tenant_id)
+    path = f"/connections/{one.ids['connection_id']}"
+    assert (await plain.patch(path, json={"config": {"base_url": "https://evil.example"}})).status_code == 403
+    assert (await plain.get(path)).status_code == 403
     path = f"/login-methods/{one.ids['method_id']}"
     for who in (plain, configurator):
         moved = {"config": {"url": "ldaps://evil.example"}}
