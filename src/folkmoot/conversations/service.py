@@ -93,7 +93,8 @@ class ConversationService:
                 origin=origin,
             )
         )
-        self._work.record("conversation.created", "conversation", conversation.id, user_id=who.user)
+        told = {"origin": origin}
+        self._work.record("conversation.created", "conversation", conversation.id, user_id=who.user, data=told)
         return conversation
 
     async def delete(self, conversation_id: UUID) -> None:

@@ -80,7 +80,6 @@ class Call:
     account: Account
     model: str = ""
     """The id of who answers."""
-    _choice: Choice | None = None
     _request: ChatRequest | None = None
     _meter: Meter | None = None
     _usage: Usage | None = None

@@ -97,10 +97,11 @@ class Connection:
             except (httpx.HTTPError, httpx.StreamError):
                 if reader.stop_reason is None:
                     raise
+            if reader.stopped:
+                # Before the end is told: whoever hears it may close us, and the connection would go with the response.
+                await drain(pieces)
             for event in reader.end():
                 yield event
-            if reader.stopped:
-                await drain(pieces)
 
     async def _listed(self) -> list[ListedModel]:
         """All models, page after page."""

@@ -107,9 +107,10 @@ class Ollama:
             except (httpx.HTTPError, httpx.StreamError):
                 if not reader.done:
                     raise
+            # Before the end is told: whoever hears it may close us, and the connection would go with the response.
+            await drain(pieces)
             for event in reader.end():
                 yield event
-            await drain(pieces)
 
     async def embed(self, request: EmbedRequest) -> Embeddings:
         """One vector a text, in order; more than a batch goes in several requests. Raises `ProviderError`."""

@@ -47,10 +47,11 @@ async def stream_chat(
         except (httpx.HTTPError, httpx.StreamError):
             if reader.finish_reason is None:
                 raise
+        if done:
+            # Before the end is told: whoever hears it may close us, and the connection would go with the response.
+            await drain(pieces)
         for event in reader.end():
             yield event
-        if done:
-            await drain(pieces)
 
 
 async def embed(
