@@ -52,8 +52,12 @@ class Catalogue:
     async def of(self, tenant_id: UUID, *, need: UUID | None = None) -> Snapshot:
         """What the organisation has. With `need`, asked anew if that model was not there a moment ago."""
         known = self._known.get(tenant_id)
-        if known is None or time.monotonic() - known.asked > REMEMBER_SECONDS:
-            known = await self._ask_once(tenant_id)
+        age = time.monotonic() - known.asked if known is not None else REMEMBER_SECONDS + 1
+        if known is None or age > REMEMBER_SECONDS:
+            known = await asyncio.shield(self._ask_once(tenant_id))
+        elif age > REMEMBER_SECONDS / 2:
+            # Ahead of time, so that a busy organisation never waits for it.
+            self._ask_once(tenant_id)
         if need is not None and known.snapshot.find(need) is None:
             known = await self._ask(tenant_id)
         return known.snapshot
@@ -68,13 +72,13 @@ class Catalogue:
         self._known.pop(tenant_id, None)
         self._asking.pop(tenant_id, None)
 
-    async def _ask_once(self, tenant_id: UUID) -> _Known:
+    def _ask_once(self, tenant_id: UUID) -> asyncio.Task[_Known]:
         """Many may want the same at once; one asks."""
         asking = self._asking.get(tenant_id)
         if asking is None or asking.done():
             asking = self._asking[tenant_id] = asyncio.create_task(self._ask(tenant_id))
             asking.add_done_callback(lambda done: self._forget_asking(tenant_id, done))
-        return await asyncio.shield(asking)
+        return asking
 
     def _forget_asking(self, tenant_id: UUID, done: asyncio.Task[_Known]) -> None:
         if self._asking.get(tenant_id) is done:

@@ -36,7 +36,13 @@ POLICY = b"default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancest
 HSTS = (b"strict-transport-security", b"max-age=31536000; includeSubDomains")
 SLOWEST = 1_000
 """Bytes a second of a body, on average, after the first silence that is allowed: less is somebody who holds us."""
-SENT = b"authorization, content-type, idempotency-key, if-match, last-event-id, x-request-id"
+SENT = (
+    b"authorization, content-type, idempotency-key, if-match, last-event-id, x-request-id,"
+    # What OpenAI's client for browsers says of itself.
+    b" openai-organization, openai-project, x-stainless-arch, x-stainless-helper-method, x-stainless-lang,"
+    b" x-stainless-os, x-stainless-package-version, x-stainless-retry-count, x-stainless-runtime,"
+    b" x-stainless-runtime-version, x-stainless-timeout"
+)
 SHOWN = (
     b"etag, retry-after, ratelimit, ratelimit-policy, ratelimit-limit, ratelimit-remaining, ratelimit-reset,"
     b" x-request-id, content-disposition"

@@ -56,6 +56,8 @@ _OUTSIDE_6 = ipaddress.IPv6Network("2000::/3")
 _INSIDE_6 = tuple(ipaddress.IPv6Network(each) for each in ("2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20"))
 """Inside 2000::/3 and yet not global: Teredo and other protocol assignments, documentation, 6to4."""
 
+MOST_KEPT = 100
+"""Idle connections that are kept, to all hosts together."""
 _STAGGER_SECONDS = 0.25
 _MAX_REDIRECTS = 5
 _HOP = "folkmoot.hop"
@@ -217,7 +219,8 @@ class CheckedTransport(httpx.AsyncHTTPTransport):
         self._pool = httpcore.AsyncConnectionPool(
             ssl_context=tls,
             max_connections=max_connections,
-            max_keepalive_connections=max_connections,
+            # Its pool looks through all of them at each request.
+            max_keepalive_connections=min(max_connections, MOST_KEPT),
             keepalive_expiry=30.0,
             http1=True,
             http2=False,
