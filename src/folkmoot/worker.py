@@ -43,6 +43,7 @@ ALIVE_SECONDS = 15
 SWEEP_SECONDS = 5.0
 DELAYED_SECONDS = 0.5
 RECEIVER_SECONDS = 1.0
+RECEIVER_TRIES = 5
 LEAVE_SECONDS = 6.0
 """How long running tasks may take to put their rows in order when the worker goes down."""
 
@@ -80,11 +81,18 @@ async def working(app: App) -> AsyncGenerator[None]:
         for loop in loops:
             loop.cancel()
         _, stuck = await asyncio.wait(loops, timeout=RECEIVER_SECONDS)
-        if stuck:
-            # A receiver can lose its cancellation inside a blocking read; without its connection it ends.
+        for _ in range(RECEIVER_TRIES):
+            if not stuck:
+                break
+            # A receiver can lose its cancellation inside a blocking read; without its connection that read ends, and
+            # told again the receiver does.
             for lane in settings.lanes:
                 await jobs.brokers[lane].connection_pool.disconnect()
-            await asyncio.wait(stuck, timeout=RECEIVER_SECONDS)
+            for loop in stuck:
+                loop.cancel()
+            _, stuck = await asyncio.wait(stuck, timeout=RECEIVER_SECONDS)
+        if stuck:
+            log.warning("worker.receivers_left", count=len(stuck))
         for running in list(RUNNING):
             running.cancel()
         if RUNNING:
