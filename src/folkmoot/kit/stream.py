@@ -189,7 +189,9 @@ class Streams:
             await self._ring()
             while True:
                 try:
-                    entry = await asyncio.wait_for(reader.queue.get(), HEARTBEAT_SECONDS)
+                    # Not `wait_for`: before Python 3.12 it loses a cancellation that comes with an entry.
+                    async with asyncio.timeout(HEARTBEAT_SECONDS):
+                        entry = await reader.queue.get()
                 except TimeoutError:
                     yield None
                     continue
