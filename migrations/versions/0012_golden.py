@@ -1,0 +1,16 @@
+"""Golden questions, and what each run of them measured."""
+
+from __future__ import annotations
+
+revision = "0012"
+down_revision = "0011"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    pass
+
+
+def downgrade() -> None:
+    raise NotImplementedError("go back by restoring the backup from before the upgrade")

@@ -1,0 +1,3 @@
+"""Electronic books for Folkmoot."""
+
+FOLKMOOT_SDK_API = 1

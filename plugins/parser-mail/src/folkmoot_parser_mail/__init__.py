@@ -1,0 +1,3 @@
+"""Mail with its attachments for Folkmoot."""
+
+FOLKMOOT_SDK_API = 1

@@ -1,0 +1,3 @@
+"""Rich Text Format for Folkmoot."""
+
+FOLKMOOT_SDK_API = 1
