@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Literal, cast, get_args, get_origin, get_type_hints
 from urllib.parse import urlsplit
 
-LANES = ("chat", "ingest", "maintenance")
+LANES = ("chat", "ingest", "crawl", "maintenance")
 LEAST = {"port": 0, "requests_per_address": 0, "requests_per_user": 0, "requests_per_tenant": 0,
          "password_min_length": 8}  # fmt: skip
 """The smallest value of a number, 1 if it is not here. Fewer than 8 characters are no password (NIST SP 800-63B)."""

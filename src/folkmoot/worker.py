@@ -26,6 +26,7 @@ from folkmoot.kit.db import warm
 from folkmoot.kit.jobs import RUNNING, SWEEPS, bind
 from folkmoot.kit.log import get_logger
 from folkmoot.kit.process import settle
+from folkmoot.knowledge import merge_tasks as _merging
 from folkmoot.knowledge import tasks as _knowledge
 from folkmoot.knowledge.parse import ParserPool
 from folkmoot.platform import tasks as _platform
@@ -35,7 +36,7 @@ from folkmoot.tenants.service import TenantService
 from folkmoot.usage import tasks as _usage
 
 # Importing them is what registers their tasks and sweeps.
-TASK_MODULES = (_identity, _audit, _usage, _knowledge, _conversations, _platform)
+TASK_MODULES = (_identity, _audit, _usage, _knowledge, _merging, _conversations, _platform)
 log = get_logger(__name__)
 
 ALIVE_KEY = "folkmoot:worker:alive"
@@ -62,7 +63,7 @@ async def working(app: App) -> AsyncGenerator[None]:
     app.add(Running())
     jobs = app.sessions.jobs
     bind(jobs, app, settings.lanes)
-    slots = {"chat": settings.chat_slots, "ingest": settings.ingest_slots, "maintenance": 4}
+    slots = {"chat": settings.chat_slots, "ingest": settings.ingest_slots, "crawl": 4, "maintenance": 4}
     loops: list[asyncio.Task[None]] = [
         asyncio.create_task(
             run_receiver_task(jobs.brokers[lane], max_async_tasks=slots[lane], validate_params=False, sync_workers=1)

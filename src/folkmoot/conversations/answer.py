@@ -35,7 +35,8 @@ from folkmoot.kit.app import App
 from folkmoot.kit.errors import AppError, Conflict, NotAvailable
 from folkmoot.kit.log import get_logger
 from folkmoot.kit.stream import StreamWriter
-from folkmoot.knowledge.search import Hit, search
+from folkmoot.knowledge.passages import Hit
+from folkmoot.knowledge.search import search
 from folkmoot.spaces.models import Space
 from folkmoot.usage.ledger import Account
 
@@ -306,9 +307,9 @@ def _passage(n: int, hit: Hit) -> CitedPassage:
         document_id=chunk.document_id,
         document_name=hit.document_name,
         chunk_id=chunk.id,
-        text=chunk.text,
-        start=chunk.start,
-        page=chunk.page,
+        text=hit.text,
+        start=hit.start,
+        page=hit.page,
         score=hit.score,
         heading=chunk.context,
     )

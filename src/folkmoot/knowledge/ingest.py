@@ -16,12 +16,9 @@ from datetime import UTC, datetime, timedelta
 from typing import BinaryIO, cast
 from uuid import UUID
 
-from folkmoot_sdk import Block, DocumentInfo, ParserError, Progress, ProviderError
-from sqlalchemy import select, update
-from sqlalchemy.dialects.postgresql import insert
-from uuid_utils.compat import uuid7
+from folkmoot_sdk import Block, DocumentInfo, ParserError, Progress
+from sqlalchemy import update
 
-from folkmoot.ai.runtime import Runtime
 from folkmoot.files.models import File
 from folkmoot.kit.access import Principal
 from folkmoot.kit.app import App
@@ -29,12 +26,13 @@ from folkmoot.kit.log import get_logger
 from folkmoot.kit.storage_errors import Missing
 from folkmoot.kit.work import Work
 from folkmoot.knowledge import chunk
-from folkmoot.knowledge.models import Chunk, ChunkVector, Collection, Document
+from folkmoot.knowledge.embed import embed_document
+from folkmoot.knowledge.merge_tasks import merge_texts
+from folkmoot.knowledge.models import Document
 from folkmoot.knowledge.parse import ParserPool
-from folkmoot.knowledge.search import check_vector, classes_of, embedding_route
 from folkmoot.knowledge.store import Gone, Reading, store
+from folkmoot.knowledge.textindex import FACTOR
 from folkmoot.plugins.manager import PluginManager
-from folkmoot.usage.ledger import Account, BudgetExhausted
 
 log = get_logger(__name__)
 
@@ -42,7 +40,7 @@ LEASE = timedelta(seconds=12)
 RENEW_SECONDS = 3.0
 SHOW_SECONDS = 0.5
 """How often progress is written while it moves."""
-EMBED_BATCH = 64
+MERGE_SECONDS = 2
 
 
 async def ingest(app: App, tenant_id: UUID, document_id: UUID) -> float | None:
@@ -54,10 +52,12 @@ async def ingest(app: App, tenant_id: UUID, document_id: UUID) -> float | None:
         async with _lease(app, reading):
             built = await _read(app, reading)
             reading.step = "storing"
-            await store(app, reading, built)
+            segments = await store(app, reading, built)
             reading.step, reading.progress = "embedding", 0.9
-            warning = await _embed(app, reading)
+            warning = await embed_document(app, reading)
             await _finish(app, reading, built, warning)
+            if segments >= FACTOR:
+                await _call_for_merge(app, reading)
     except Gone:
         return None
     except ParserError as error:
@@ -67,6 +67,13 @@ async def ingest(app: App, tenant_id: UUID, document_id: UUID) -> float | None:
             app, reading, "file-missing", "the stored file is gone: delete the document and upload it again"
         )
     return None
+
+
+async def _call_for_merge(app: App, reading: Reading) -> None:
+    """Have the collection's index merged. Asked for once in a while: thousands of documents may come at once."""
+    if await app.redis.set(f"folkmoot:merge:{reading.collection_id}", "1", nx=True, ex=MERGE_SECONDS):
+        payload = {"tenant_id": reading.tenant_id, "collection_id": reading.collection_id}
+        await app.sessions.jobs.send(merge_texts, payload)
 
 
 async def _claim(app: App, tenant_id: UUID, document_id: UUID) -> Reading | None:
@@ -205,79 +212,6 @@ def _merged(before: DocumentInfo, after: DocumentInfo) -> DocumentInfo:
         language=after.language or before.language,
         warnings=(*before.warnings, *(item for item in after.warnings if item not in before.warnings)),
     )
-
-
-async def _embed(app: App, reading: Reading) -> str | None:
-    """Give every chunk its vector, if an embedding model may see it. Returns a warning if that did not work."""
-    async with app.begin(reading.principal) as work:
-        class_ids = await classes_of(work, [reading.collection_id])
-        space_id = await work.session.scalar(select(Collection.space_id).where(Collection.id == reading.collection_id))
-    route = await embedding_route(app, reading.tenant_id, class_ids)
-    if route is None:
-        return None
-    model_id = route.first.model.id
-    account = Account(tenant_id=reading.tenant_id, purpose="embedding", space_id=space_id)
-    refused: set[UUID] = set()
-    reason: ProviderError | None = None
-    try:
-        while True:
-            async with app.begin(reading.principal) as work:
-                # Asked each time: the space's class may be raised while a long document is read.
-                class_ids = await classes_of(work, [reading.collection_id])
-                have = select(ChunkVector.chunk_id).where(ChunkVector.model_id == model_id)
-                query = select(Chunk.id, Chunk.context, Chunk.text).where(Chunk.document_id == reading.id)
-                rows = (
-                    await work.session.execute(
-                        query.where(Chunk.id.not_in(have), Chunk.id.not_in(refused))
-                        .order_by(Chunk.ordinal)
-                        .limit(EMBED_BATCH)
-                    )
-                ).all()
-            if not rows:
-                break
-            still = await embedding_route(app, reading.tenant_id, class_ids)
-            if still is None or still.first.model.id != model_id:
-                return "found by its words in part: which model may see it was changed meanwhile, read it again"
-            route = still
-            texts = [f"{context}\n{body}".strip() for _, context, body in rows]
-            made = (await app.part(Runtime).embed(route, account, texts)).vectors
-            found: list[dict[str, object]] = []
-            for row, vector in zip(rows, made, strict=True):
-                if (why := _unusable(vector)) is not None:
-                    refused.add(row[0])
-                    reason = why
-                    continue
-                found.append(
-                    {
-                        "id": uuid7(),
-                        "tenant_id": reading.tenant_id,
-                        "chunk_id": row[0],
-                        "collection_id": reading.collection_id,
-                        "model_id": model_id,
-                        "embedding": vector,
-                    }
-                )
-            if found:
-                async with app.begin(reading.principal) as work:
-                    await work.session.execute(insert(ChunkVector).values(found).on_conflict_do_nothing())
-            reading.progress = min(0.99, reading.progress + 0.01)
-    except (ProviderError, BudgetExhausted) as error:
-        log.warning("document.not_embedded", document=str(reading.id), error=type(error).__name__)
-        why = error.detail if isinstance(error, BudgetExhausted) else str(error)
-        return f"found by its words only, because the embedding model failed ({why}): read it again later"
-    if reason is not None:
-        return f"{len(refused)} passages are found by their words only: the embedding model refused them ({reason})"
-    return None
-
-
-def _unusable(vector: list[float] | ProviderError) -> ProviderError | None:
-    if isinstance(vector, ProviderError):
-        return vector
-    try:
-        check_vector(vector)
-    except ProviderError as error:
-        return error
-    return None
 
 
 async def _finish(app: App, reading: Reading, built: chunk.Document, warning: str | None) -> None:

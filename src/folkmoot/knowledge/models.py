@@ -6,13 +6,42 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from advanced_alchemy.base import AdvancedDeclarativeBase
 from advanced_alchemy.types import DateTimeUTC
 from pgvector.sqlalchemy import HALFVEC
-from sqlalchemy import BigInteger, Float, Index, UniqueConstraint
-from sqlalchemy.dialects.postgresql import JSONB, TSVECTOR
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Float,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    LargeBinary,
+    String,
+    UniqueConstraint,
+    false,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from folkmoot.kit.db import Base, Changing, Tenanted, belongs, referred
+
+
+class EmbeddingSpace(Tenanted, Base):
+    """Vectors that can be compared with each other: those of one model, in one version, of one length."""
+
+    __tablename__ = "embedding_spaces"
+    __table_args__ = (
+        referred(),
+        belongs("model_id", "models"),
+        UniqueConstraint("model_id", "version", "dimensions"),
+    )
+
+    model_id: Mapped[UUID]
+    version: Mapped[str] = mapped_column(default="", server_default="")
+    """Changes when the model behind the name does."""
+    dimensions: Mapped[int]
 
 
 class Collection(Tenanted, Changing):
@@ -22,11 +51,18 @@ class Collection(Tenanted, Changing):
     __table_args__ = (
         referred(),
         belongs("space_id", "spaces"),
+        belongs("embedding_space_id", "embedding_spaces", ondelete="SET NULL (embedding_space_id)"),
     )
 
     space_id: Mapped[UUID] = mapped_column(index=True)
     name: Mapped[str]
     description: Mapped[str] = mapped_column(default="", server_default="")
+    embedding_space_id: Mapped[UUID | None] = mapped_column(index=True)
+    """Where its vectors are searched; None until the first is made."""
+    next_number: Mapped[int] = mapped_column(default=0, server_default="0")
+    """Of the next chunk."""
+    large: Mapped[bool] = mapped_column(default=False, server_default=false())
+    """Whether its vectors are in an approximate index: once it has been large it stays so."""
 
 
 class Document(Tenanted, Changing):
@@ -38,13 +74,32 @@ class Document(Tenanted, Changing):
         belongs("collection_id", "collections"),
         belongs("space_id", "spaces"),
         belongs("file_id", "files", ondelete=None),
-        Index("ix_documents_open", "status", "lease_until"),
+        belongs("parent_id", "documents"),
+        Index("ix_documents_listed", "collection_id", "id"),
+        Index("ix_documents_counted", "collection_id", "status"),
+        Index("ix_documents_waiting", "tenant_id", "id", postgresql_where=text("status IN ('queued', 'processing')")),
+        Index("ix_documents_same", "collection_id", "content_hash"),
+        Index("ix_documents_modified", "collection_id", "modified_at"),
+        Index(
+            "ix_documents_metadata", "metadata", postgresql_using="gin", postgresql_ops={"metadata": "jsonb_path_ops"}
+        ),
+        Index("ix_documents_password", "tenant_id", postgresql_where=text("password IS NOT NULL")),
     )
 
-    collection_id: Mapped[UUID] = mapped_column(index=True)
+    collection_id: Mapped[UUID]
     space_id: Mapped[UUID]
     file_id: Mapped[UUID] = mapped_column(index=True)
+    parent_id: Mapped[UUID | None] = mapped_column(index=True)
+    """The archive or mail that it came in."""
     name: Mapped[str]
+    title: Mapped[str] = mapped_column(default="", server_default="")
+    """As the file says."""
+    url: Mapped[str] = mapped_column(default="", server_default="")
+    """Where on the web it was read."""
+    metadata_: Mapped[dict[str, Any]] = mapped_column("metadata", JSONB, default=dict, server_default="{}")
+    """People's own names and values, to search by."""
+    modified_at: Mapped[datetime | None] = mapped_column(DateTimeUTC(timezone=True))
+    """When the content was last changed, as far as its source says."""
     media_type: Mapped[str] = mapped_column(default="")
     """As found from the bytes; until then as the client said."""
     size: Mapped[int] = mapped_column(BigInteger)
@@ -58,9 +113,14 @@ class Document(Tenanted, Changing):
     """From 0 to 1."""
     attempts: Mapped[int] = mapped_column(default=0)
     lease_until: Mapped[datetime | None] = mapped_column(DateTimeUTC(timezone=True))
-    """While processing: the worker renews this; when it has passed, the worker is dead."""
+    """While processing: the worker renews this; when it has passed, the worker is dead. While queued: one has picked it
+    and is about to begin."""
+    claim: Mapped[UUID | None]
+    """Of the worker that reads it: one that finds another here has lost it."""
     retry_at: Mapped[datetime | None] = mapped_column(DateTimeUTC(timezone=True))
     """When it will be tried again after an error that may pass."""
+    password: Mapped[bytes | None] = mapped_column(LargeBinary, deferred=True)
+    """Sealed; opens the file, and is forgotten when reading has ended."""
     error_code: Mapped[str | None]
     error_message: Mapped[str | None]
     warnings: Mapped[list[str]] = mapped_column(JSONB, default=list)
@@ -71,6 +131,34 @@ class Document(Tenanted, Changing):
     chunk_count: Mapped[int] = mapped_column(default=0)
     term_count: Mapped[int] = mapped_column(default=0)
     """Words in the full-text index, for the mean length that BM25 needs."""
+
+
+class BulkOperation(Tenanted, Base):
+    """Something to do with many documents of a collection, in batches, and how far that has come."""
+
+    __tablename__ = "bulk_operations"
+    __table_args__ = (
+        belongs("collection_id", "collections"),
+        Index("ix_bulk_operations_listed", "collection_id", "id"),
+        Index("ix_bulk_operations_open", "tenant_id", postgresql_where=text("finished_at IS NULL")),
+    )
+
+    collection_id: Mapped[UUID]
+    space_id: Mapped[UUID]
+    action: Mapped[str]
+    """`cancel`, `retry` or `delete`."""
+    selection: Mapped[dict[str, Any]] = mapped_column(JSONB)
+    """`schemas.Selection`."""
+    total: Mapped[int]
+    """Documents that it was about when it was asked for."""
+    done: Mapped[int] = mapped_column(default=0)
+    moved_at: Mapped[datetime] = mapped_column(DateTimeUTC(timezone=True))
+    """Of the last batch: one that stands still is taken up again by the sweep."""
+    finished_at: Mapped[datetime | None] = mapped_column(DateTimeUTC(timezone=True))
+    actor_kind: Mapped[str]
+    """Who asked for it, for the log."""
+    actor_id: Mapped[UUID | None]
+    key_id: Mapped[UUID | None]
 
 
 class DocumentText(Tenanted, Base):
@@ -90,15 +178,17 @@ class Chunk(Tenanted, Base):
 
     __tablename__ = "chunks"
     __table_args__ = (
-        referred(),
+        UniqueConstraint("id", "collection_id", "tenant_id"),
         belongs("collection_id", "collections"),
         belongs("document_id", "documents"),
         UniqueConstraint("document_id", "ordinal", deferrable=True, initially="DEFERRED"),
-        Index("ix_chunks_tsv", "tsv", postgresql_using="gin"),
+        Index("ix_chunks_number", "collection_id", "number", unique=True),
     )
 
-    collection_id: Mapped[UUID] = mapped_column(index=True)
+    collection_id: Mapped[UUID]
     document_id: Mapped[UUID]
+    number: Mapped[int]
+    """By which the full-text index of its collection knows it; never given twice."""
     ordinal: Mapped[int]
     text: Mapped[str]
     context: Mapped[str] = mapped_column(default="")
@@ -111,22 +201,73 @@ class Chunk(Tenanted, Base):
     """SHA-256 of context and text: an unchanged chunk keeps its row and vector when a document is read again."""
     language: Mapped[str] = mapped_column(default="")
     term_count: Mapped[int]
-    tsv: Mapped[str] = mapped_column(TSVECTOR)
+    """Words in the full-text index: the length that BM25 counts."""
 
 
-class ChunkVector(Tenanted, Base):
-    """The embedding of a chunk by one model."""
+class TextSegment(Tenanted, Base):
+    """A part of a collection's full-text index: written once, merged with others, never changed."""
+
+    __tablename__ = "text_segments"
+    __table_args__ = (referred(), belongs("collection_id", "collections"))
+
+    collection_id: Mapped[UUID] = mapped_column(index=True)
+    chunk_count: Mapped[int]
+    term_total: Mapped[int] = mapped_column(BigInteger)
+    """Words of all its chunks."""
+    size: Mapped[int] = mapped_column(BigInteger)
+    """Bytes of its blocks."""
+    languages: Mapped[list[str]] = mapped_column(ARRAY(String))
+    chunks: Mapped[bytes] = mapped_column(LargeBinary, deferred=True)
+    """Numbers and lengths of its chunks, as `postings.Roll` has them."""
+
+
+class TextBlock(Tenanted, AdvancedDeclarativeBase):
+    """The postings of a run of words, in the order of their keys."""
+
+    __tablename__ = "text_blocks"
+    __table_args__ = (belongs("segment_id", "text_segments"),)
+
+    segment_id: Mapped[UUID] = mapped_column(primary_key=True)
+    first_key: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    data: Mapped[bytes] = mapped_column(LargeBinary)
+    """As `postings.Block` has them."""
+
+
+class TextDeletion(Tenanted, Base):
+    """Chunks that are gone and still stand in segments, until those are merged."""
+
+    __tablename__ = "text_deletions"
+    __table_args__ = (belongs("collection_id", "collections"),)
+
+    collection_id: Mapped[UUID] = mapped_column(index=True)
+    chunk_count: Mapped[int]
+    term_total: Mapped[int] = mapped_column(BigInteger)
+    chunks: Mapped[bytes] = mapped_column(LargeBinary)
+    """As in `TextSegment`."""
+
+
+class ChunkVector(Tenanted, AdvancedDeclarativeBase):
+    """The embedding of a chunk in one space."""
 
     __tablename__ = "chunk_vectors"
     __table_args__ = (
-        belongs("chunk_id", "chunks"),
-        belongs("collection_id", "collections"),
-        belongs("model_id", "models"),
-        UniqueConstraint("chunk_id", "model_id"),
-        Index("ix_chunk_vectors_scope", "collection_id", "model_id"),
+        ForeignKeyConstraint(
+            ["chunk_id", "collection_id", "tenant_id"],
+            ["chunks.id", "chunks.collection_id", "chunks.tenant_id"],
+            ondelete="CASCADE",
+        ),
+        belongs("space_id", "embedding_spaces"),
+        CheckConstraint("vector_dims(embedding) = dimensions", name="dimensions"),
+        Index("ix_chunk_vectors_document", "collection_id", "document_id"),
+        {"postgresql_partition_by": "HASH (collection_id)"},
     )
 
-    chunk_id: Mapped[UUID]
-    collection_id: Mapped[UUID]
-    model_id: Mapped[UUID]
+    tenant_id: Mapped[UUID] = mapped_column(ForeignKey("tenants.id", ondelete="CASCADE"))
+    collection_id: Mapped[UUID] = mapped_column(primary_key=True)
+    chunk_id: Mapped[UUID] = mapped_column(primary_key=True)
+    space_id: Mapped[UUID] = mapped_column(primary_key=True)
+    document_id: Mapped[UUID]
+    dimensions: Mapped[int]
+    indexed: Mapped[bool]
+    """Whether it is in the approximate index, as those of large collections are."""
     embedding: Mapped[Any] = mapped_column(HALFVEC())

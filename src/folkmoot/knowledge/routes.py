@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 from uuid import UUID
@@ -165,10 +166,10 @@ class CollectionController(Controller):
                     document_id=hit.chunk.document_id,
                     document_name=hit.document_name,
                     chunk_id=hit.chunk.id,
-                    text=hit.chunk.text,
-                    page=hit.chunk.page,
-                    start=hit.chunk.start,
-                    end=hit.chunk.end,
+                    text=hit.text,
+                    page=hit.page,
+                    start=hit.start,
+                    end=hit.end,
                     score=hit.score,
                 )
                 for hit in hits
@@ -188,9 +189,8 @@ class DocumentController(Controller):
     @delete("/{document_id:uuid}", operation_id="delete_document", summary="Delete a document")
     async def remove(self, app: NamedDependency[App], work: NamedDependency[Work], document_id: FromPath[UUID]) -> None:
         """Its text, chunks, vectors and the original file go with it."""
-        file = await DocumentService(work).delete(document_id)
-        tenant_id, file_id = file.tenant_id, file.id
-        work.after_commit(lambda: FileService(app).remove(tenant_id, file_id))
+        for file in await DocumentService(work).delete(document_id):
+            work.after_commit(partial(FileService(app).remove, file.tenant_id, file.id))
 
     @post("/{document_id:uuid}/retry", operation_id="retry_document", summary="Read a document again", status_code=202)
     async def retry(self, work: NamedDependency[Work], document_id: FromPath[UUID]) -> DocumentOut:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from advanced_alchemy.repository import SQLAlchemyAsyncRepository
@@ -17,6 +20,7 @@ from folkmoot.kit.structs import patch
 from folkmoot.kit.work import Work
 from folkmoot.knowledge.models import Chunk, Collection, Document, DocumentText
 from folkmoot.knowledge.schemas import CollectionCreate, CollectionUpdate
+from folkmoot.knowledge.textindex import forget
 from folkmoot.spaces.models import Space
 from folkmoot.spaces.service import SpaceService, roles_in
 
@@ -105,6 +109,17 @@ class CollectionService:
         await self._work.session.execute(delete(Collection).where(Collection.id == collection.id))
 
 
+@dataclass(frozen=True)
+class Origin:
+    """Where a document came from, and what its source says of it."""
+
+    url: str = ""
+    parent_id: UUID | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    modified_at: datetime | None = None
+    title: str = ""
+
+
 class DocumentService:
     """Use cases around documents. `ingest` is the task that reads one; handed in, since tasks stand above."""
 
@@ -136,12 +151,15 @@ class DocumentService:
         query = select(Document).where(Document.collection_id == collection_id)
         return await page(self._work.session, query, by=Document.id, limit=limit, cursor=cursor)
 
-    async def add(self, collection: Collection, file: File, media_type: str) -> Document:
-        """Queue a stored file for reading. The same bytes under the same name are the same document."""
+    async def add(self, collection: Collection, file: File, media_type: str, origin: Origin | None = None) -> Document:
+        """Queue a stored file for reading. The same bytes under the same name, from one place, are one document."""
+        origin = origin or Origin()
         same = select(Document).where(
             Document.collection_id == collection.id,
             Document.content_hash == file.sha256,
             Document.name == file.name,
+            Document.url == origin.url,
+            Document.parent_id.is_not_distinct_from(origin.parent_id),
         )
         if (known := await self._work.session.scalar(same.limit(1))) is not None:
             return known
@@ -155,30 +173,75 @@ class DocumentService:
                 media_type=media_type[:200],
                 size=file.size,
                 content_hash=file.sha256,
+                parent_id=origin.parent_id,
+                url=origin.url,
+                title=origin.title,
+                metadata_=dict(origin.metadata),
+                modified_at=origin.modified_at,
             )
         )
         self._record("document.queued", document)
         self._enqueue(document)
         return document
 
+    async def replace(self, document: Document, file: File, media_type: str, origin: Origin | None = None) -> File:
+        """Give a document new bytes and queue it. Its old text is found until the new is stored.
+
+        Checks no access. Returns the old file, for the caller to remove after the commit.
+        """
+        old = await self._work.session.get_one(File, document.file_id)
+        document.file_id, document.size, document.content_hash = file.id, file.size, file.sha256
+        document.media_type = media_type[:200]
+        if origin is not None:
+            document.url, document.title = origin.url, origin.title
+            document.modified_at = origin.modified_at
+        self._queue_again(document)
+        return old
+
+    async def remove(self, documents: Sequence[Document]) -> list[File]:
+        """Delete documents with what was made of them; returns their files, for the caller to remove.
+
+        Checks no access. What came in them (`parent_id`) goes with them.
+        """
+        # Locked first: a worker that stores chunks of it just now is waited for, so that they are seen and forgotten.
+        lock = select(Document).where(Document.id.in_([document.id for document in documents])).order_by(Document.id)
+        inside = found = list(await self._work.session.scalars(lock.with_for_update()))
+        while inside:
+            query = select(Document).where(Document.parent_id.in_([document.id for document in inside]))
+            query = query.order_by(Document.id).with_for_update()
+            inside = list(await self._work.session.scalars(query))
+            found = [*found, *inside]
+        ids = [document.id for document in found]
+        files = list(
+            await self._work.session.scalars(select(File).where(File.id.in_([item.file_id for item in found])))
+        )
+        for document in found:
+            self._record("document.deleted", document)
+        by_collection: dict[UUID, list[UUID]] = {}
+        for document in found:
+            by_collection.setdefault(document.collection_id, []).append(document.id)
+        for collection_id, gone in by_collection.items():
+            await forget(self._work, collection_id, gone)
+        await self._work.session.execute(delete(Document).where(Document.id.in_(ids)))
+        return files
+
     async def retry(self, document_id: UUID) -> Document:
         """Read a document again. Raises `Conflict` while it is being read."""
         document = await self.get(document_id, Access.EDIT)
         if document.status == "processing":
             raise Conflict("this document is being read: wait until that has ended", code="already-processing")
-        document.status, document.step, document.progress, document.attempts = "queued", "", 0.0, 0
-        document.error_code = document.error_message = document.retry_at = None
-        self._record("document.queued", document)
-        self._enqueue(document)
+        self._queue_again(document)
         return document
 
-    async def delete(self, document_id: UUID) -> File:
-        """Delete a document with its text and chunks; returns its file, for the caller to remove."""
-        document = await self.get(document_id, Access.EDIT)
-        file = await self._work.session.get_one(File, document.file_id)
-        self._record("document.deleted", document)
-        await self._work.session.execute(delete(Document).where(Document.id == document.id))
-        return file
+    def _queue_again(self, document: Document) -> None:
+        document.status, document.step, document.progress, document.attempts = "queued", "", 0.0, 0
+        document.error_code = document.error_message = document.retry_at = document.lease_until = None
+        self._record("document.queued", document)
+        self._enqueue(document)
+
+    async def delete(self, document_id: UUID) -> list[File]:
+        """Delete a document with what was made of it; returns its files, for the caller to remove."""
+        return await self.remove([await self.get(document_id, Access.EDIT)])
 
     async def text(self, document_id: UUID) -> DocumentText:
         """The extracted text. Raises `NotFound`, or `Conflict` while there is none."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections import defaultdict
 from collections.abc import Sequence
@@ -11,16 +12,17 @@ from uuid import UUID
 
 import msgspec
 from folkmoot_sdk import DocumentInfo
-from sqlalchemy import Table, bindparam, delete, func, select, text, update
+from sqlalchemy import Table, bindparam, delete, select, text, update
 from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.dialects.postgresql import UUID as PG_UUID
 from uuid_utils.compat import uuid7
 
 from folkmoot.kit.access import Principal
 from folkmoot.kit.app import App
-from folkmoot.knowledge import chunk
-from folkmoot.knowledge.language import text_search_config
+from folkmoot.kit.work import Work
+from folkmoot.knowledge import chunk, textindex
 from folkmoot.knowledge.models import Chunk, Document, DocumentText
+from folkmoot.knowledge.words import Terms, terms
 
 INSERT_BATCH = 500
 
@@ -52,74 +54,114 @@ class Gone(Exception):
     """The document was deleted while it was read."""
 
 
-def _hash(piece: chunk.Chunk) -> str:
-    return hashlib.sha256(f"{piece.context}\x00{piece.text}".encode()).hexdigest()
+@dataclass(frozen=True)
+class Piece:
+    """A chunk on its way into the index."""
+
+    chunk: chunk.Chunk
+    content_hash: str
+    terms: Terms
 
 
 INSERT = text(
     """
-INSERT INTO chunks (id, tenant_id, collection_id, document_id, ordinal, text, context, page, start, "end",
-                    token_count, content_hash, language, created_at, tsv, term_count)
-SELECT v.id, :tenant, :collection, :document, v.ordinal, v.text, v.context, v.page, v.start, v."end",
-       v.token_count, v.content_hash, :language, now(), v.tsv,
-       (SELECT coalesce(sum(cardinality(positions)), 0) FROM unnest(v.tsv))
-FROM (
-    SELECT u.*, to_tsvector(CAST(:config AS regconfig), u.context || ' ' || u.text) AS tsv
-    FROM unnest(CAST(:ids AS uuid[]), CAST(:ordinals AS int[]), CAST(:texts AS text[]), CAST(:contexts AS text[]),
-                CAST(:pages AS int[]), CAST(:starts AS int[]), CAST(:ends AS int[]),
-                CAST(:tokens AS int[]), CAST(:hashes AS text[]))
-         AS u(id, ordinal, text, context, page, start, "end", token_count, content_hash)
-) v
+INSERT INTO chunks (id, tenant_id, collection_id, document_id, number, ordinal, text, context, page, start, "end",
+                    token_count, content_hash, term_count, language, created_at)
+SELECT u.id, :tenant, :collection, :document, u.number, u.ordinal, u.text, u.context, u.page, u.start, u."end",
+       u.token_count, u.content_hash, u.term_count, :language, now()
+FROM unnest(CAST(:ids AS uuid[]), CAST(:numbers AS int[]), CAST(:ordinals AS int[]), CAST(:texts AS text[]),
+            CAST(:contexts AS text[]), CAST(:pages AS int[]), CAST(:starts AS int[]), CAST(:ends AS int[]),
+            CAST(:tokens AS int[]), CAST(:hashes AS text[]), CAST(:terms AS int[]))
+     AS u(id, number, ordinal, text, context, page, start, "end", token_count, content_hash, term_count)
 """
 ).bindparams(bindparam("ids", type_=ARRAY(PG_UUID(as_uuid=True))))
 
 
-async def store(app: App, reading: Reading, built: chunk.Document) -> None:
-    """Replace text and chunks in one transaction; a chunk whose words did not change keeps its row."""
+async def store(app: App, reading: Reading, built: chunk.Document) -> int:
+    """Replace text and chunks in one transaction; a chunk whose words did not change keeps its row.
+
+    Returns how many segments the collection's index has now. Raises `Gone`.
+    """
     language = reading.info.language or ""
+    # Pure Python over all the text: off the loop, which streams answers meanwhile.
+    pieces = await asyncio.to_thread(_analysed, language, built.chunks)
+    known: dict[str, list[UUID]] = defaultdict(list)
     async with app.begin(reading.principal) as work:
-        session = work.session
-        if await session.get(Document, reading.id, with_for_update=True) is None:
-            raise Gone
-        anchors = [msgspec.to_builtins(anchor) for anchor in built.anchors]
-        values = {"text": built.text, "anchors": anchors}
-        await session.execute(
-            insert(DocumentText)
-            .values(id=uuid7(), tenant_id=reading.tenant_id, document_id=reading.id, **values)
-            .on_conflict_do_update(index_elements=[DocumentText.document_id], set_=values)
-        )
-        known: dict[str, list[UUID]] = defaultdict(list)
-        for row_id, content_hash in await session.execute(
-            select(Chunk.id, Chunk.content_hash).where(Chunk.document_id == reading.id, Chunk.language == language)
+        for row_id, content_hash in await work.session.execute(
+            select(Chunk.id, Chunk.content_hash)
+            .where(Chunk.document_id == reading.id, Chunk.language == language)
+            .order_by(Chunk.number)
         ):
             known[content_hash].append(row_id)
-        fresh: list[tuple[chunk.Chunk, str]] = []
-        moved: list[dict[str, Any]] = []
-        for piece in built.chunks:
-            content_hash = _hash(piece)
-            if known[content_hash]:
-                moved.append({"b_id": known[content_hash].pop(), **_place(piece)})
-            else:
-                fresh.append((piece, content_hash))
-        kept = [row["b_id"] for row in moved]
-        await session.execute(delete(Chunk).where(Chunk.document_id == reading.id, Chunk.id.not_in(kept)))
-        if moved:
-            places: dict[str, Any] = {name: bindparam(name) for name in ("ordinal", "page", "start", "end")}
-            table = cast("Table", Chunk.__table__)
-            await (await session.connection()).execute(
-                update(table).where(table.c.id == bindparam("b_id")).values(**places), moved
-            )
+    fresh: list[Piece] = []
+    moved: list[dict[str, Any]] = []
+    for piece in pieces:
+        if same := known[piece.content_hash]:
+            moved.append({"b_id": same.pop(), **_place(piece.chunk)})
+        else:
+            fresh.append(piece)
+    async with app.begin(reading.principal) as work:
+        # In a transaction of its own: the collection's row is locked for as long.
+        first = await textindex.take_numbers(work, reading.collection_id, len(fresh))
+    if first is None:
+        raise Gone
+    async with app.begin(reading.principal) as work:
+        if await work.session.get(Document, reading.id, with_for_update=True) is None:
+            raise Gone
+        await _store_text(work, reading, built)
+        await _forget_others(work, reading, [row["b_id"] for row in moved])
+        await _move(work, moved)
         for start in range(0, len(fresh), INSERT_BATCH):
             batch = fresh[start : start + INSERT_BATCH]
-            await session.execute(INSERT, _columns(reading, language, batch))
-        terms = await session.scalar(
-            select(func.coalesce(func.sum(Chunk.term_count), 0)).where(Chunk.document_id == reading.id)
-        )
-        await session.execute(
+            await work.session.execute(INSERT, _columns(reading, language, first + start, batch))
+        numbered = [(first + at, piece.terms.counts, piece.terms.length) for at, piece in enumerate(fresh)]
+        await textindex.add(work, reading.tenant_id, reading.collection_id, language, numbered)
+        await work.session.execute(
             update(Document)
             .where(Document.id == reading.id)
-            .values(chunk_count=len(built.chunks), term_count=terms, language=language)
+            .values(
+                chunk_count=len(pieces),
+                term_count=sum(piece.terms.length for piece in pieces),
+                language=language,
+                title=reading.info.title or Document.title,
+            )
         )
+        return await textindex.count_segments(work, reading.collection_id)
+
+
+def _analysed(language: str, chunks: Sequence[chunk.Chunk]) -> list[Piece]:
+    return [Piece(piece, _hash(piece), terms(language, piece.context, piece.text)) for piece in chunks]
+
+
+def _hash(piece: chunk.Chunk) -> str:
+    return hashlib.sha256(f"{piece.context}\x00{piece.text}".encode()).hexdigest()
+
+
+async def _store_text(work: Work, reading: Reading, built: chunk.Document) -> None:
+    values = {"text": built.text, "anchors": [msgspec.to_builtins(anchor) for anchor in built.anchors]}
+    await work.session.execute(
+        insert(DocumentText)
+        .values(id=uuid7(), tenant_id=reading.tenant_id, document_id=reading.id, **values)
+        .on_conflict_do_update(index_elements=[DocumentText.document_id], set_=values)
+    )
+
+
+async def _forget_others(work: Work, reading: Reading, kept: Sequence[UUID]) -> None:
+    gone = select(Chunk.id).where(Chunk.document_id == reading.id, Chunk.id.not_in(kept))
+    ids = list(await work.session.scalars(gone))
+    if ids:
+        await textindex.forget_chunks(work, reading.collection_id, ids)
+        await work.session.execute(delete(Chunk).where(Chunk.id.in_(ids)))
+
+
+async def _move(work: Work, moved: list[dict[str, Any]]) -> None:
+    if not moved:
+        return
+    places: dict[str, Any] = {name: bindparam(name) for name in ("ordinal", "page", "start", "end")}
+    table = cast("Table", Chunk.__table__)
+    await (await work.session.connection()).execute(
+        update(table).where(table.c.id == bindparam("b_id")).values(**places), moved
+    )
 
 
 def _place(piece: chunk.Chunk) -> dict[str, Any]:
@@ -131,15 +173,15 @@ def _place(piece: chunk.Chunk) -> dict[str, Any]:
     }
 
 
-def _columns(reading: Reading, language: str, batch: Sequence[tuple[chunk.Chunk, str]]) -> dict[str, Any]:
-    pieces = [piece for piece, _ in batch]
+def _columns(reading: Reading, language: str, first: int, batch: Sequence[Piece]) -> dict[str, Any]:
+    pieces = [piece.chunk for piece in batch]
     return {
         "tenant": reading.tenant_id,
         "collection": reading.collection_id,
         "document": reading.id,
         "language": language,
-        "config": text_search_config(language),
         "ids": [uuid7() for _ in batch],
+        "numbers": list(range(first, first + len(batch))),
         "ordinals": [piece.ordinal for piece in pieces],
         "texts": [piece.text for piece in pieces],
         "contexts": [piece.context for piece in pieces],
@@ -147,5 +189,6 @@ def _columns(reading: Reading, language: str, batch: Sequence[tuple[chunk.Chunk,
         "starts": [piece.start for piece in pieces],
         "ends": [piece.end for piece in pieces],
         "tokens": [piece.token_count for piece in pieces],
-        "hashes": [content_hash for _, content_hash in batch],
+        "hashes": [piece.content_hash for piece in batch],
+        "terms": [piece.terms.length for piece in batch],
     }

@@ -1,0 +1,117 @@
+"""From ranked chunks to the passages that people read: loaded, without near-duplicates, neighbours joined."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from uuid import UUID
+
+from sqlalchemy import func, select
+
+from folkmoot.kit.work import Work
+from folkmoot.knowledge.fuse import Fused
+from folkmoot.knowledge.models import Chunk, Document, DocumentText
+
+ALIKE = 0.9
+"""Of the words of two chunks, how many they share, from which on the second says nothing new."""
+CLOSE = 0.12
+"""Near-duplicates have nearly the same score; others need not be compared."""
+MOST_JOINED = 3
+"""Chunks in one passage: more would be a document, not a passage."""
+LOOKED_AT = 3
+"""So many times as many candidates as are wanted are loaded: some are dropped, some joined."""
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A passage that was found: one chunk, or neighbours of it joined."""
+
+    chunk: Chunk
+    """The best of its chunks."""
+    document_name: str
+    text: str
+    """Exactly what stands at `start` to `end` of the document's text."""
+    page: int | None
+    start: int
+    end: int
+    score: float
+    """From 0 to 1."""
+    ranked: Fused
+    joined: tuple[UUID, ...] = ()
+    """The other chunks in it."""
+
+
+async def load(work: Work, ranked: Sequence[Fused], limit: int) -> list[Hit]:
+    """The first `limit` passages."""
+    wanted = ranked[: max(limit * LOOKED_AT, limit + 10)]
+    rows = await work.session.execute(
+        select(Chunk, Document.name)
+        .join(Document, Document.id == Chunk.document_id)
+        .where(Chunk.id.in_([item.chunk_id for item in wanted]))
+    )
+    found = {chunk.id: (chunk, name) for chunk, name in rows}
+    hits = [
+        Hit(chunk, name, chunk.text, chunk.page, chunk.start, chunk.end, round(item.score, 6), item)
+        for item in wanted
+        if item.chunk_id in found
+        for chunk, name in [found[item.chunk_id]]
+    ]
+    return await _join(work, _different(hits), limit)
+
+
+def _different(hits: Sequence[Hit]) -> list[Hit]:
+    kept: list[tuple[Hit, frozenset[str]]] = []
+    for hit in hits:
+        words = frozenset(hit.text.lower().split())
+        if not any(_alike(hit, words, other, theirs) for other, theirs in kept):
+            kept.append((hit, words))
+    return [hit for hit, _ in kept]
+
+
+def _alike(hit: Hit, words: frozenset[str], other: Hit, theirs: frozenset[str]) -> bool:
+    if hit.chunk.content_hash == other.chunk.content_hash:
+        return True
+    if other.score - hit.score > CLOSE or not words:
+        return False
+    if min(len(words), len(theirs)) < ALIKE * max(len(words), len(theirs)):
+        return False
+    shared = len(words & theirs)
+    return shared >= ALIKE * (len(words) + len(theirs) - shared)
+
+
+async def _join(work: Work, hits: Sequence[Hit], limit: int) -> list[Hit]:
+    """Neighbours of one document as one passage, at the place of the better one."""
+    passages: list[list[Hit]] = []
+    for hit in hits:
+        for passage in passages:
+            if len(passage) < MOST_JOINED and any(_neighbours(hit.chunk, other.chunk) for other in passage):
+                passage.append(hit)
+                break
+        else:
+            if len(passages) < limit:
+                passages.append([hit])
+    return [await _as_one(work, passage) for passage in passages]
+
+
+def _neighbours(one: Chunk, other: Chunk) -> bool:
+    # On one page, so that whoever cites the passage can be told the page.
+    same = (one.document_id, one.page) == (other.document_id, other.page)
+    return same and abs(one.ordinal - other.ordinal) == 1
+
+
+async def _as_one(work: Work, passage: Sequence[Hit]) -> Hit:
+    best = passage[0]
+    if len(passage) == 1:
+        return best
+    first = min(passage, key=lambda hit: hit.start)
+    end = max(hit.end for hit in passage)
+    text = await work.session.scalar(
+        # PostgreSQL counts characters from 1.
+        select(func.substr(DocumentText.text, first.start + 1, end - first.start)).where(
+            DocumentText.document_id == best.chunk.document_id
+        )
+    )
+    if text is None:
+        return best
+    others = tuple(hit.chunk.id for hit in passage[1:])
+    return replace(best, text=text, page=first.page, start=first.start, end=end, joined=others)
