@@ -19,7 +19,7 @@ RUNTIME = "folkmoot_runtime"
 TENANT = "(SELECT folkmoot_tenant())"
 PARTS = 16
 """Partitions of `chunk_vectors`: by collection, so that large collections seldom share an index."""
-DIMENSIONS = (384, 512, 768, 1024, 1536, 2048, 3072)
+DIMENSIONS = (384, 512, 768, 1024, 1536, 2048, 2560, 3072)
 """Those that have an approximate index; vectors of other lengths are compared one by one."""
 
 
@@ -100,7 +100,7 @@ def documents() -> None:
         "documents",
         ["parent_id", "tenant_id"],
         ["id", "tenant_id"],
-        ondelete="CASCADE",
+        ondelete="SET NULL (parent_id)",
     )
     op.create_index(op.f("ix_documents_parent_id"), "documents", ["parent_id"])
     op.create_index("ix_documents_same", "documents", ["collection_id", "content_hash"])

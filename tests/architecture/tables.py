@@ -12,7 +12,7 @@ FOR_THE_PLATFORM = {"deletion_certificates"}
 _TABLES = text(
     """
     SELECT c.relname AS name, c.relrowsecurity AS secured, c.relforcerowsecurity AS forced,
-           pg_get_userbyid(c.relowner) AS owner,
+           pg_get_userbyid(c.relowner) AS owner, c.relispartition AS part,
            EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attname = 'tenant_id'
                    AND a.attnotnull AND NOT a.attisdropped) AS has_tenant
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -25,7 +25,8 @@ _POLICIES = text(
 
 
 async def table_names(connection) -> set[str]:
-    return {row.name for row in await connection.execute(_TABLES)} - NO_TENANT_DATA
+    """The parts of a table that is cut into some are not tables of their own."""
+    return {row.name for row in await connection.execute(_TABLES) if not row.part} - NO_TENANT_DATA
 
 
 async def faults(connection, runtime_role: str) -> list[str]:

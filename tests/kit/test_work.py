@@ -96,10 +96,10 @@ async def test_a_failed_commit_is_a_conflict_not_a_success(tight, owner, superus
     async def handler(work: NamedDependency[Work]) -> dict[str, bool]:
         await work.session.execute(
             text(
-                "INSERT INTO chunks (id, tenant_id, collection_id, document_id, ordinal, text, context, start,"
-                ' "end", token_count, content_hash, language, term_count, tsv) SELECT gen_random_uuid(), tenant_id,'
-                ' collection_id, document_id, ordinal, text, context, start, "end", token_count, content_hash,'
-                " language, term_count, tsv FROM chunks WHERE document_id = :document"
+                "INSERT INTO chunks (id, tenant_id, collection_id, document_id, number, ordinal, text, context, start,"
+                ' "end", token_count, content_hash, language, term_count) SELECT gen_random_uuid(), tenant_id,'
+                ' collection_id, document_id, 1000, ordinal, text, context, start, "end", token_count, content_hash,'
+                " language, term_count FROM chunks WHERE document_id = :document"
             ),
             {"document": document["id"]},
         )

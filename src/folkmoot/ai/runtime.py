@@ -83,6 +83,8 @@ class Embedded:
     vectors: list[list[float] | ProviderError]
     """One for each text, in order: its vector, or why this text alone was refused."""
     input_tokens: int
+    estimated: bool = False
+    """Whether the tokens are our estimate, since the provider gave none."""
 
     def whole(self) -> list[list[float]]:
         """The vectors. Raises the `ProviderError` of the first text that was refused."""
@@ -235,7 +237,7 @@ class Runtime:
             await self._breaker.let_go(choice.connection.id)
             raise
         await self._breaker.succeeded(choice.connection.id)
-        return Embedded(model, outcome.vectors, sum(outcome.tokens))
+        return Embedded(model, outcome.vectors, sum(outcome.tokens), outcome.estimated)
 
     async def rerank(self, route: Route, account: Account, query: str, texts: list[str]) -> list[Ranked]:
         """The texts by how well they answer the query, best first. Raises `ProviderError`."""

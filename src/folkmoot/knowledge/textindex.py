@@ -39,6 +39,8 @@ MOST_DELETIONS = 64
 """Rows, before they are gathered into one."""
 DEAD_SHARE = 0.2
 """Of a segment's chunks, before it is written anew without them."""
+FEWEST_DEAD = 100
+"""In a segment, before it is worth writing anew."""
 STEP_BYTES = 8 << 20
 """What a merge holds of each round, so that a worker's memory does not grow with the collection."""
 
@@ -154,7 +156,7 @@ def to_merge(sizes: Sequence[tuple[UUID, int, int]]) -> list[UUID]:
     """Which of a collection's segments, as (id, chunks, dead chunks among them), to merge next; none: leave them."""
     tiers: dict[int, list[UUID]] = defaultdict(list)
     for segment_id, chunks, dead in sorted(sizes, key=lambda item: item[1]):
-        if dead > DEAD_SHARE * chunks and dead > 100:
+        if dead > DEAD_SHARE * chunks and dead >= FEWEST_DEAD:
             return [segment_id]
         tiers[max(chunks, 1).bit_length() // 3].append(segment_id)
     smaller: list[UUID] = []
