@@ -47,6 +47,7 @@ from folkmoot.embedded_host import (
     read_text,
     redis_answers,
     remove_sockets,
+    shared_megabytes,
     take_lock,
     write_private,
     write_private_text,
@@ -296,7 +297,7 @@ class Engines:
             "unix_socket_directories": f'"{sockets}"',
             "unix_socket_permissions": "0700",
             "port": "5432",  # only names the socket
-            "shared_buffers": "128MB",
+            "shared_buffers": f"{shared_megabytes()}MB",
             "max_connections": "100",
             "jit": "off",  # compiles for longer than these queries run
             "fsync": "on",

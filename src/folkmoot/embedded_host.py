@@ -380,3 +380,15 @@ def redis_answers(address: Path, password: str) -> bool:
             answer += more
         return b"+PONG" in answer  # and not -LOADING
     return False
+
+
+def shared_megabytes() -> int:
+    """How much PostgreSQL keeps of what was read: a quarter of the memory, as its manual advises, 8 GB at most.
+
+    It takes the memory as it fills, so that a small installation does not pay for it.
+    """
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    with contextlib.suppress(OSError, ValueError):
+        # Of a container that may have less than its machine.
+        memory = min(memory, int(Path("/sys/fs/cgroup/memory.max").read_text()))
+    return max(128, min(memory // 4 >> 20, 8192))

@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 from typing import BinaryIO, cast
 from uuid import UUID
 
-from folkmoot_sdk import Block, DocumentInfo, ParserError, Progress
+from folkmoot_sdk import Block, DocumentInfo, Member, ParserError, Progress
 from sqlalchemy import update
 
 from folkmoot.files.models import File
@@ -27,9 +27,11 @@ from folkmoot.kit.storage_errors import Missing
 from folkmoot.kit.work import Work
 from folkmoot.knowledge import chunk
 from folkmoot.knowledge.embed import embed_document
+from folkmoot.knowledge.members import Members
 from folkmoot.knowledge.merge_tasks import merge_texts
 from folkmoot.knowledge.models import Document
 from folkmoot.knowledge.parse import ParserPool
+from folkmoot.knowledge.password import forget_password, password_of
 from folkmoot.knowledge.store import Gone, Reading, store
 from folkmoot.knowledge.textindex import FACTOR
 from folkmoot.plugins.manager import PluginManager
@@ -107,6 +109,7 @@ async def _claim(app: App, tenant_id: UUID, document_id: UUID) -> Reading | None
             size=document.size,
             attempts=document.attempts,
             storage_key=file.storage_key,
+            url=document.url,
         )
 
 
@@ -190,8 +193,16 @@ async def _read(app: App, reading: Reading) -> chunk.Document:
         spec, reading.media_type = manager.choose_parser(head, reading.name)
         reading.parser = spec.kind
         blocks: list[Block] = []
-        items = pool.parse(file, name=reading.name, parser_kind=spec.kind, media_type=reading.media_type)
-        async with aclosing(items):
+        items = pool.parse(
+            file,
+            name=reading.name,
+            parser_kind=spec.kind,
+            media_type=reading.media_type,
+            password=await password_of(app, reading.tenant_id, reading.id),
+            # Of a web page people want what it says, of a file all that is in it.
+            options={"main_only": True} if reading.url else {},
+        )
+        async with Members(app, reading) as members, aclosing(items):
             async for item in items:
                 match item:
                     case Block():
@@ -200,6 +211,9 @@ async def _read(app: App, reading: Reading) -> chunk.Document:
                         reading.info = _merged(reading.info, item)
                     case Progress():
                         reading.progress = 0.7 * item.done / max(item.total, 1)
+                    case Member():
+                        await members.take(item)
+            reading.info = _merged(reading.info, DocumentInfo(warnings=tuple(await members.finish())))
     reading.progress = 0.7
     # Pure Python over all the text: off the loop, which streams answers meanwhile.
     return await asyncio.to_thread(chunk.build, blocks)
@@ -226,6 +240,7 @@ async def _finish(app: App, reading: Reading, built: chunk.Document, warning: st
         document.lease_until = document.error_code = document.error_message = None
         document.media_type, document.parser = reading.media_type, reading.parser
         document.page_count, document.warnings = reading.info.page_count, warnings
+        await forget_password(work, document.id)
         record(work, "document.ready", document)
 
 
@@ -242,5 +257,7 @@ async def _fail(app: App, reading: Reading, code: str, message: str, *, retryabl
         document.media_type = reading.media_type or document.media_type
         document.error_code, document.error_message = code, message
         document.retry_at = datetime.now(UTC) + timedelta(seconds=pause) if again else None
+        if not again:
+            await forget_password(work, document.id)
         record(work, "document.delayed" if again else "document.failed", document)
     return pause if again else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from uuid import UUID
@@ -9,9 +10,12 @@ from uuid import UUID
 from sqlalchemy import func, select
 
 from folkmoot.kit.work import Work
+from folkmoot.knowledge.bm25 import Match
 from folkmoot.knowledge.fuse import Fused
 from folkmoot.knowledge.models import Chunk, Document, DocumentText
+from folkmoot.knowledge.words import fold
 
+_WORD = re.compile(r"\w+")
 ALIKE = 0.9
 """Of the words of two chunks, how many they share, from which on the second says nothing new."""
 CLOSE = 0.12
@@ -39,6 +43,25 @@ class Hit:
     ranked: Fused
     joined: tuple[UUID, ...] = ()
     """The other chunks in it."""
+    match: Match | None = None
+    """What its words gave, if it has any of the question's."""
+    reranked: float | None = None
+    """What a model gave it, if one reranked."""
+    cosine: float | None = None
+    """Of its vector and the question's, if it was among the nearest."""
+
+
+async def with_phrases_first(work: Work, ranked: Sequence[Fused], phrases: Sequence[str]) -> list[Fused]:
+    """Those that hold every phrase word for word come first, and the others after, with at most half of their score."""
+    rows = await work.session.execute(
+        select(Chunk.id, Chunk.context, Chunk.text).where(Chunk.id.in_([item.chunk_id for item in ranked]))
+    )
+    holding = {
+        row.id for row in rows for said in [fold(f"{row.context}\n{row.text}")] if all(one in said for one in phrases)
+    }
+    return [replace(item, score=0.5 + item.score / 2) for item in ranked if item.chunk_id in holding] + [
+        replace(item, score=item.score / 2) for item in ranked if item.chunk_id not in holding
+    ]
 
 
 async def load(work: Work, ranked: Sequence[Fused], limit: int) -> list[Hit]:
@@ -62,7 +85,7 @@ async def load(work: Work, ranked: Sequence[Fused], limit: int) -> list[Hit]:
 def _different(hits: Sequence[Hit]) -> list[Hit]:
     kept: list[tuple[Hit, frozenset[str]]] = []
     for hit in hits:
-        words = frozenset(hit.text.lower().split())
+        words = frozenset(_WORD.findall(hit.text.lower()))
         if not any(_alike(hit, words, other, theirs) for other, theirs in kept):
             kept.append((hit, words))
     return [hit for hit, _ in kept]

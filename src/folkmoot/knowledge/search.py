@@ -9,8 +9,9 @@ No transaction is open while a model is asked or while many postings are scored.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from uuid import UUID
 
 from folkmoot_sdk import ProviderError
@@ -19,10 +20,12 @@ from folkmoot.ai.runtime import Runtime
 from folkmoot.kit.access import Principal
 from folkmoot.kit.app import App
 from folkmoot.kit.log import get_logger
-from folkmoot.knowledge import bm25
+from folkmoot.knowledge import bm25, passages
 from folkmoot.knowledge.embed import check_vector, classes_of, embedding_route
-from folkmoot.knowledge.fuse import Fused, Scored, fuse
-from folkmoot.knowledge.passages import Hit, load
+from folkmoot.knowledge.filters import Filters, allowed
+from folkmoot.knowledge.fitness import fit_of
+from folkmoot.knowledge.fuse import Fit, Near, Scored, fuse
+from folkmoot.knowledge.passages import Hit
 from folkmoot.knowledge.spaces import Searched, searched_spaces
 from folkmoot.knowledge.vectors import nearest
 from folkmoot.usage.ledger import Account, BudgetExhausted
@@ -30,21 +33,8 @@ from folkmoot.usage.ledger import Account, BudgetExhausted
 log = get_logger(__name__)
 POOL = 100
 """Candidates that each list hands to the fusion."""
-
-
-@dataclass
-class Asked:
-    """One search, as it goes on."""
-
-    app: App
-    principal: Principal
-    account: Account
-    collections: list[UUID]
-    query: str
-    class_ids: list[UUID | None] = field(default_factory=list[UUID | None])
-    document_ids: list[UUID] | None = None
-    spaces: list[Searched] = field(default_factory=list[Searched])
-    found: bm25.Found | None = None
+PHRASE_POOL = 400
+"""Of a question with a phrase in quotation marks: where the phrase is looked for."""
 
 
 async def search(
@@ -56,46 +46,89 @@ async def search(
     limit: int = 10,
     *,
     asked_in: UUID | None = None,
+    filters: Filters | None = None,
 ) -> list[Hit]:
     """The passages of these collections that fit `query` best, best first.
 
     The caller has checked that `principal` may read the collections. Without an embedding model that may see the
     question, or if it fails, the full text answers alone. `asked_in` is the space that the question comes from,
-    whose class binds it as well.
+    whose class binds it as well. Raises `NotFound` if the filters name a document that is not there.
     """
     if not collection_ids:
         return []
-    asked = Asked(app, principal, account, list(collection_ids), query)
-    async with app.begin(principal) as work:
-        asked.found = await bm25.read(work, asked.collections, query, asked.document_ids)
-        asked.class_ids = await classes_of(work, asked.collections, asked_in)
-        asked.spaces = await searched_spaces(work, asked.collections)
-    ranking = await bm25.rank(asked.found, POOL)
-    vectors = await _embedded(asked)
-    async with app.begin(principal) as work:
-        ids = await bm25.chunk_ids(work, ranking.scope, [match.place for match in ranking.matches])
-        matches = {ids[match.place]: match for match in ranking.matches if match.place in ids}
-        by_text = [Scored(chunk_id, match.score) for chunk_id, match in matches.items()]
-        by_vector = [
-            Scored(chunk_id, cosine)
-            for space, vector in vectors
-            for chunk_id, cosine in await nearest(
-                work, space.collection_ids, space.id, space.dimensions, vector, POOL, asked.document_ids
-            )
-        ]
-        ranked: list[Fused] = fuse(by_text, by_vector)
-        return await load(work, ranked, limit)
+    retrieval = Retrieval(app, principal, list(collection_ids), query)
+    spaces = await retrieval.read(filters, asked_in)
+    _, vectors = await asyncio.gather(retrieval.rank(), _embedded(retrieval, account, spaces))
+    return await retrieval.hits(vectors, limit)
 
 
-async def _embedded(asked: Asked) -> list[tuple[Searched, list[float]]]:
+@dataclass
+class Retrieval:
+    """One question on its way through the index: `read`, `rank`, `hits`."""
+
+    app: App
+    principal: Principal
+    collections: list[UUID]
+    query: str
+    class_ids: list[UUID | None] = field(default_factory=list[UUID | None])
+    """Of the spaces that the collections lie in, and of where it is asked."""
+    document_ids: list[UUID] | None = None
+    """Those that pass the filters; None: there are none."""
+    found: bm25.Found | None = None
+    ranking: bm25.Ranking | None = None
+    fits: dict[UUID, Fit] = field(default_factory=dict[UUID, Fit])
+
+    async def read(self, filters: Filters | None = None, asked_in: UUID | None = None) -> list[Searched]:
+        """Read what the index has on the words; returns the embedding spaces to ask."""
+        async with self.app.begin(self.principal) as work:
+            self.document_ids = await allowed(work, self.collections, filters)
+            self.found = await bm25.read(work, self.collections, self.query, self.document_ids)
+            self.class_ids = await classes_of(work, self.collections, asked_in)
+            spaces = await searched_spaces(work, self.collections)
+            for space in spaces:
+                self.fits[space.id] = await fit_of(work, space.id, self.found.scope.languages)
+        return spaces
+
+    async def rank(self) -> None:
+        """Score the chunks by their words."""
+        assert self.found is not None, "read comes first"
+        self.ranking = await bm25.rank(self.found, PHRASE_POOL if self.found.question.phrases else POOL)
+
+    async def hits(self, vectors: Sequence[tuple[Searched, Sequence[float]]], limit: int) -> list[Hit]:
+        """The passages, from the words and from these vectors of the question."""
+        assert self.found is not None and self.ranking is not None, "rank comes first"
+        ranking = self.ranking
+        async with self.app.begin(self.principal) as work:
+            ids = await bm25.chunk_ids(work, ranking.scope, [match.place for match in ranking.matches])
+            matches = {ids[match.place]: match for match in ranking.matches if match.place in ids}
+            by_text = [Scored(chunk_id, match.score / ranking.best) for chunk_id, match in matches.items()]
+            near: list[Near] = []
+            for space, vector in vectors:
+                found = await nearest(
+                    work, space.collection_ids, space.id, space.dimensions, vector, POOL, self.document_ids
+                )
+                fit = self.fits.get(space.id, Fit())
+                near.append(Near([Scored(*item) for item in found], fit, full=len(found) == POOL))
+            ranked = fuse(by_text, near)
+            if self.found.question.phrases:
+                ranked = await passages.with_phrases_first(work, ranked, self.found.question.phrases)
+            loaded = await passages.load(work, ranked, limit)
+        cosines = {item.chunk_id: item.score for one in near for item in one.found}
+        return [replace(hit, match=matches.get(hit.chunk.id), cosine=cosines.get(hit.chunk.id)) for hit in loaded]
+
+
+async def _embedded(
+    retrieval: Retrieval, account: Account, spaces: Sequence[Searched]
+) -> list[tuple[Searched, list[float]]]:
     """The question's vector in each space that is searched and may see it."""
-    route = await embedding_route(asked.app, asked.account.tenant_id, asked.class_ids) if asked.spaces else None
+    app = retrieval.app
+    route = await embedding_route(app, account.tenant_id, retrieval.class_ids) if spaces else None
     made: list[tuple[Searched, list[float]]] = []
-    for space in asked.spaces:
+    for space in spaces:
         if route is None or space.model_id != route.first.model.id:
             continue
         try:
-            answer = await asked.app.part(Runtime).embed(route, asked.account, [asked.query], query=True)
+            answer = await app.part(Runtime).embed(route, account, [retrieval.query], query=True)
             vector = answer.whole()[0]
             check_vector(vector)
         except (ProviderError, BudgetExhausted) as error:

@@ -22,6 +22,7 @@ from folkmoot.kit.app import App
 from folkmoot.kit.work import Work
 from folkmoot.knowledge import chunk, textindex
 from folkmoot.knowledge.models import Chunk, Document, DocumentText
+from folkmoot.knowledge.quota import check_chunks
 from folkmoot.knowledge.words import Terms, terms
 
 INSERT_BATCH = 500
@@ -39,6 +40,7 @@ class Reading:
     size: int
     attempts: int
     storage_key: str
+    url: str = ""
     step: str = "reading"
     progress: float = 0.0
     info: DocumentInfo = field(default_factory=DocumentInfo)
@@ -108,6 +110,7 @@ async def store(app: App, reading: Reading, built: chunk.Document) -> int:
     async with app.begin(reading.principal) as work:
         if await work.session.get(Document, reading.id, with_for_update=True) is None:
             raise Gone
+        await check_chunks(work, reading.id, len(pieces))
         await _store_text(work, reading, built)
         await _forget_others(work, reading, [row["b_id"] for row in moved])
         await _move(work, moved)
