@@ -9,8 +9,9 @@ import socket
 import sys
 import threading
 import time
+from datetime import UTC, datetime
 
-from folkmoot_sdk import Block, DocumentInfo, EncryptedFile, ParserSpec, Progress, hookimpl
+from folkmoot_sdk import Block, DocumentInfo, EncryptedFile, Member, ParserSpec, Progress, hookimpl
 
 FOLKMOOT_SDK_API = 1
 
@@ -79,6 +80,39 @@ def parse(source):
             yield Block(text="x")
     elif do == "huge":
         yield Block(text="y" * 3_000_000)
+    elif do == "members":
+        yield Member(
+            "a/b.txt", b"one ", last=False, media_type="text/plain", modified_at=datetime(2024, 1, 2, tzinfo=UTC)
+        )
+        yield Progress(1, 2)
+        yield Member("a/b.txt", b"two", last=True)
+        yield Member("C:\\..\\\x00..\\c.txt", b"\x00" * 2_500_000, last=True)
+        yield Member("d.txt", b"half", last=False)
+        yield Member("d.txt", b"", last=True, problem="d.txt is damaged")
+        yield Member("..", b"", last=True)
+        yield Block(text="all of it")
+    elif do == "member after member":
+        for number in range(10_000):
+            yield Member(f"{number}.txt", b"", last=True)
+    elif do == "endless member":
+        while True:
+            yield Member("a.txt", b"\x00" * (1 << 20), last=False)
+    elif do == "two members at once":
+        yield Member("a.txt", b"", last=False)
+        yield Member("b.txt", b"", last=True)
+    elif do == "words in a member":
+        yield Member("a.txt", b"", last=False)
+        yield Block(text="b")
+    elif do == "half a member":
+        yield Member("a.txt", b"", last=False)
+    elif do.startswith("forged "):
+        sys.modules["__main__"]._pieces = lambda member: iter([member])
+        name, data, problem = {
+            "name": ("../a.txt", b"", ""),
+            "size": ("a.txt", bytes((1 << 20) + 1), ""),
+            "problem": ("a.txt", b"", "half \x00"),
+        }[do.split()[1]]
+        yield Member(name, data, last=True, problem=problem)
     elif do == "dirty":
         yield Block(text="\n a\x00b\ud800c\r\nd\x07 \n", sheet="S\x00")
         yield Block(text="  \x00 ")

@@ -50,7 +50,7 @@ def half_pdf() -> bytes:
         ("picture.docx", documents.png, "wrongly-named-file"),
         ("picture.png", documents.png, "unsupported-file"),
         ("noise.bin", lambda: bytes(range(256)) * 64, "unsupported-file"),
-        ("archive.zip", documents.zip_bomb, "unsupported-file"),
+        ("archive.zip", documents.zip_bomb, "file-too-large"),
         ("bomb.docx", documents.docx_bomb, "file-too-large"),
         ("bomb.xlsx", documents.xlsx_bomb, "file-too-large"),
         ("laughs.docx", documents.laughs, "corrupt-file"),

@@ -9,7 +9,9 @@ import os
 import sys
 import tempfile
 import time
+from collections import defaultdict
 from contextlib import aclosing
+from datetime import UTC, datetime
 from pathlib import Path
 
 import psutil
@@ -19,13 +21,14 @@ from folkmoot_sdk import (
     CorruptFile,
     DocumentInfo,
     EncryptedFile,
+    Member,
     ParserError,
     ParserUnavailable,
     Progress,
     TooLarge,
 )
 
-from folkmoot.knowledge.parse import ParserPool
+from folkmoot.knowledge.parse import Limits, ParserPool
 from folkmoot.plugins.manager import PluginManager
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the walls are Linux's")
@@ -183,13 +186,13 @@ async def test_the_time_that_the_caller_takes_does_not_count(make):
 
 async def test_a_flood_is_cut_off_by_characters_and_by_blocks(make):
     with pytest.raises(TooLarge, match="more than 200,000 characters"):
-        await read(make(max_characters=200_000), "flood")
+        await read(make(limits=Limits(characters=200_000)), "flood")
     with pytest.raises(TooLarge, match="5,000 blocks"):
-        await read(make(max_blocks=5_000), "many")
+        await read(make(limits=Limits(blocks=5_000)), "many")
 
 
 async def test_a_flood_waits_for_its_reader(make):
-    pool = make(max_characters=10**12, max_blocks=10**12)
+    pool = make(limits=Limits(characters=10**12, blocks=10**12))
     me = psutil.Process()
     async with aclosing(
         pool.parse(io.BytesIO(b"flood"), name="a", parser_kind="hostile", media_type="x/hostile")
@@ -199,6 +202,65 @@ async def test_a_flood_waits_for_its_reader(make):
         before = me.memory_info().rss
         await asyncio.sleep(0.5)
         assert me.memory_info().rss - before < 20 << 20
+
+
+async def test_a_file_inside_comes_in_pieces_under_a_name_that_stays_inside(make):
+    items = await read(make(), "members")
+    pieces = [item for item in items if isinstance(item, Member)]
+    found = defaultdict(bytes)
+    for piece in pieces:
+        found[piece.name] += piece.data
+        assert len(piece.data) <= 1 << 20
+    assert {name: len(data) for name, data in found.items()} == {
+        "a/b.txt": 7,
+        "c.txt": 2_500_000,
+        "d.txt": 4,
+        "unnamed": 0,
+    }
+    assert [piece.last for piece in pieces] == [False, True, False, False, True, False, True, True]
+    assert pieces[0].media_type == "text/plain"
+    assert pieces[0].modified_at == datetime(2024, 1, 2, tzinfo=UTC)
+    assert [piece.problem for piece in pieces if piece.problem] == ["d.txt is damaged"]
+    assert texts(items) == ["all of it"]
+
+
+@pytest.mark.parametrize(
+    ("do", "error", "words"),
+    [
+        ("member after member", TooLarge, "holds more than 2,000 files: unpack it"),
+        ("endless member", TooLarge, "unpacks to more than 100 MB, as a zip bomb does"),
+        ("two members at once", ParserError, "is broken: it yielded 'b.txt' before the end of 'a.txt'"),
+        ("words in a member", ParserError, "is broken: it yielded a Block before the end of 'a.txt'"),
+        ("half a member", ParserError, "is broken: it ended before the end of 'a.txt'"),
+        ("forged name", CorruptFile, "whose name is none"),
+        ("forged size", CorruptFile, "in a shape that is not agreed"),
+        ("forged problem", CorruptFile, "bytes that are not text"),
+    ],
+)
+async def test_files_inside_are_bounded_and_no_parser_can_forge_them(make, do, error, words):
+    with pytest.raises(error, match=words):
+        await read(make(), do)
+
+
+@pytest.mark.parametrize(("size", "room"), [(10, 100 << 20), (1 << 20, 200 << 20), (1 << 30, 2 << 30)])
+def test_what_may_be_inside_grows_with_the_file_between_two_bounds(size, room):
+    assert Limits().room(size) == room
+
+
+async def test_files_inside_wait_for_their_reader(make):
+    pool = make()
+    me = psutil.Process()
+    async with aclosing(
+        pool.parse(io.BytesIO(b"endless member"), name="a", parser_kind="hostile", media_type="x/hostile")
+    ) as items:
+        await anext(items)
+        before, most, pieces = me.memory_info().rss, 0, 0
+        async for item in items:
+            pieces += isinstance(item, Member)
+            most = max(most, me.memory_info().rss)
+            if pieces == 90:
+                break
+    assert most - before < 24 << 20
 
 
 async def test_what_is_behind_the_walls_stays_there(make, tmp_path):

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import unittest
 from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
@@ -16,6 +17,7 @@ from folkmoot_sdk import (
     CorruptFile,
     DocumentInfo,
     EncryptedFile,
+    Member,
     Parsed,
     ParserSpec,
     Progress,
@@ -133,6 +135,16 @@ def edit_blocks(**fields: Callable[[Block], object]) -> Callable[[Source], Itera
     return changing(edit)
 
 
+def with_members(*members: Parsed) -> Callable[[Source], Iterator[Parsed]]:
+    """The good parser, with these at the end."""
+
+    def parse_more(source: Source) -> Iterator[Parsed]:
+        yield from parse(source)
+        yield from members
+
+    return parse_more
+
+
 def closes_the_file(source: Source) -> Iterator[Parsed]:
     yield from list(parse(source))
     source.file.close()
@@ -186,6 +198,7 @@ def wants_five_bytes(head: bytes) -> str | None:
     return sniff(head) if len(head) > 4 or not head else str(head[9])
 
 
+UNCLEAN = {"test_members_come_whole_and_under_clean_names"}
 PROMISES: dict[str, tuple[dict[str, object], set[str]]] = {
     "a kind with a capital": ({"kind": "Toy"}, {"test_the_kind_is_lower_case_letters_digits_and_hyphens"}),
     "a suffix without its dot": ({"suffixes": ("toy",)}, {"test_media_types_and_suffixes_are_well_formed"}),
@@ -203,7 +216,7 @@ PROMISES: dict[str, tuple[dict[str, object], set[str]]] = {
     ),
     "a string among the blocks": (
         {"parse": changing(lambda event: [event, "done"])},
-        {"test_parse_yields_only_blocks_info_and_progress"},
+        {"test_parse_yields_only_blocks_info_members_and_progress"},
     ),
     "a heading without a level": (
         {"parse": edit_blocks(level=lambda block: None)},
@@ -254,6 +267,23 @@ PROMISES: dict[str, tuple[dict[str, object], set[str]]] = {
         {"parse": needs_no_password},
         {"test_encrypted_files_open_with_their_password_only"},
     ),
+    "a member that climbs out": ({"parse": with_members(Member("../a.txt", b"", last=True))}, UNCLEAN),
+    "a member without a name": ({"parse": with_members(Member("", b"", last=True))}, UNCLEAN),
+    "a member without an end": ({"parse": with_members(Member("a", b"x", last=False))}, UNCLEAN),
+    "a member in too large a piece": ({"parse": with_members(Member("a", bytes((1 << 20) + 1), last=True))}, UNCLEAN),
+    "a member of no time zone": (
+        {"parse": with_members(Member("a", b"", last=True, modified_at=datetime(2024, 1, 1)))},
+        UNCLEAN,
+    ),
+    "two members at once": (
+        {"parse": with_members(Member("a", b"", last=False), Member("b", b"", last=True), Member("a", b"", last=True))},
+        UNCLEAN,
+    ),
+    "words inside a member": (
+        {"parse": with_members(Member("a", b"", last=False), Block("b"), Member("a", b"", last=True))},
+        UNCLEAN,
+    ),
+    "a problem of nobody": ({"parse": with_members(Member("a1", b"", last=True, problem="It is bad."))}, UNCLEAN),
     "pages from the back": (
         {"parse": backwards},
         {"test_pages_are_in_reading_order_and_counted", "test_expected_text_is_found_in_order"},
@@ -324,6 +354,42 @@ def test_read_gathers_blocks_info_and_text() -> None:
     ]
     assert result.info.page_count == 2
     assert result.text.startswith("Hens\n\nA hen lays eggs.")
+
+
+def test_members_are_put_together_from_their_pieces() -> None:
+    at = datetime(2024, 1, 1, tzinfo=UTC)
+    spec = msgspec.structs.replace(
+        TOY,
+        parse=with_members(
+            Member("a.txt", b"one ", last=False, modified_at=at),
+            Progress(1, 2),
+            Member("a.txt", b"two", last=True, modified_at=at),
+            Member("bad.txt", b"half", last=False),
+            Member("bad.txt", b"", last=True, problem="bad.txt is damaged."),
+            Member("a.txt", b"", last=True),
+        ),
+    )
+    result = read(spec, TWO_PAGES, "farm.toy")
+    assert result.members == [("a.txt", b"one two"), ("a.txt", b"")]
+    assert result.problems == ["bad.txt is damaged."]
+
+
+@pytest.mark.parametrize(
+    ("members", "complaint"),
+    [({"a.txt": b"x"}, None), ({}, "the files inside are"), ({"a.txt": b"y"}, "the files inside are"), (None, None)],
+)
+def test_the_files_inside_a_sample_are_compared(members: dict[str, bytes] | None, complaint: str | None) -> None:
+    class WithMembers(ToyConformance):
+        def samples(self) -> list[Sample]:
+            return [Sample("farm.toy", TWO_PAGES, "text/x-toy", members=members)]
+
+    kit = WithMembers()
+    kit.spec = msgspec.structs.replace(TOY, parse=with_members(Member("a.txt", b"x", last=True)))
+    if complaint is None:
+        kit.test_expected_files_are_found_inside()
+    else:
+        with pytest.raises(AssertionError, match=complaint):
+            kit.test_expected_files_are_found_inside()
 
 
 def test_the_kit_does_not_need_pytest() -> None:

@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import PurePosixPath
 from typing import BinaryIO, cast
 from uuid import UUID
 
@@ -195,7 +196,7 @@ async def _read(app: App, reading: Reading) -> chunk.Document:
         blocks: list[Block] = []
         items = pool.parse(
             file,
-            name=reading.name,
+            name=PurePosixPath(reading.name).name,
             parser_kind=spec.kind,
             media_type=reading.media_type,
             password=await password_of(app, reading.tenant_id, reading.id),

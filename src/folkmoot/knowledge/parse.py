@@ -16,19 +16,24 @@ import signal
 import tempfile
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
 
 import msgspec
 from folkmoot_sdk import (
+    MEMBER_PIECE,
     Block,
     CorruptFile,
     DocumentInfo,
+    Member,
     Parsed,
     ParserError,
     ParserUnavailable,
+    Progress,
     TooLarge,
+    member_path,
 )
 
 from folkmoot.knowledge.parse_child import Child
@@ -38,6 +43,26 @@ from folkmoot.plugins.manager import PluginManager
 log = logging.getLogger(__name__)
 
 _NO_MEMORY = (b"MemoryError", b"bad_alloc", b"out of memory", b"Out of memory", b"Cannot allocate memory")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much one document may hold."""
+
+    characters: int = 50_000_000
+    blocks: int = 2_000_000
+    members: int = 2_000
+    """Files inside it."""
+    member_bytes: int = 2 << 30
+    """Of all files inside it, unpacked."""
+    member_ratio: int = 200
+    """Times its own size that they may unpack to; deflate's best is about 1,000, text's usual 3 to 10."""
+    any_ratio_bytes: int = 100 << 20
+    """Up to here the ratio does not matter: a bomb of this size does no harm."""
+
+    def room(self, size: int) -> int:
+        """Bytes that the files inside a document of `size` bytes may take together."""
+        return min(self.member_bytes, max(self.any_ratio_bytes, self.member_ratio * size))
 
 
 class ParserPool:
@@ -51,9 +76,8 @@ class ParserPool:
         memory: int = 1 << 30,
         seconds: float = 300.0,
         idle_seconds: float = 30.0,
-        documents_per_process: int = 50,
-        max_characters: int = 50_000_000,
-        max_blocks: int = 2_000_000,
+        documents_per_process: int = 500,
+        limits: Limits | None = None,
     ) -> None:
         self._plugins = plugins
         self._max_processes = max_processes
@@ -63,8 +87,7 @@ class ParserPool:
         """For one document, not counting the time that the caller takes with what it gets."""
         self._idle_seconds = idle_seconds
         self._documents_per_process = documents_per_process
-        self._max_characters = max_characters
-        self._max_blocks = max_blocks
+        self._limits = limits or Limits()
         self._slots = asyncio.Semaphore(max_processes)
         self._idle: list[Child] = []
         self._busy: set[Child] = set()
@@ -105,6 +128,8 @@ class ParserPool:
     ) -> AsyncGenerator[Parsed, None]:
         """Yield what the parser yields, in order; a `DocumentInfo` with the language comes last.
 
+        A file inside the file is one or several `Member` after each other, of 1 MiB at most, with a clean path.
+
         The process waits for the caller, so nothing piles up; leaving the iterator (`aclose`, or the task
         is cancelled) kills it. Use `contextlib.aclosing`. `file` is read from its beginning. Raises
         `ParserError`, and `ParserUnavailable` in particular if no loaded plugin has the kind.
@@ -127,7 +152,8 @@ class ParserPool:
             async with self._slots:
                 process = await self._ask(request, descriptor)
                 try:
-                    async for item in self._answers(process, name):
+                    measure = _Measure(self._limits, name, os.fstat(descriptor).st_size)
+                    async for item in self._answers(process, name, measure):
                         yield item
                     process.documents += 1
                     self._keep(process)
@@ -178,9 +204,8 @@ class ParserPool:
             raise _shutting_down()
         return process
 
-    async def _answers(self, process: Child, name: str) -> AsyncGenerator[Parsed, None]:
+    async def _answers(self, process: Child, name: str, measure: _Measure) -> AsyncGenerator[Parsed, None]:
         remaining = self._seconds
-        characters = blocks = 0
         clock = asyncio.get_running_loop().time
         while True:
             begun = clock()
@@ -197,17 +222,10 @@ class ParserPool:
             if isinstance(answer, Failed):
                 raise self._failed(answer, name, process.plugin)
             if not isinstance(answer, Batch):
+                measure.end()
                 return
             for item in answer.items:
-                if isinstance(item, Block):
-                    blocks += 1
-                    characters += len(item.text)
-                    if characters > self._max_characters or blocks > self._max_blocks:
-                        raise TooLarge(
-                            f"{name} holds more than {self._max_characters:,} characters or {self._max_blocks:,} "
-                            "blocks of text: split it and upload the parts"
-                        )
-                yield _checked(item, name)
+                yield measure.check(item)
 
     def _failed(self, failed: Failed, name: str, plugin: str) -> ParserError:
         match failed.reason:
@@ -271,6 +289,75 @@ class ParserPool:
         return task
 
 
+class _Measure:
+    """Sees that one document stays within its limits, and that its reader keeps to the contract.
+
+    The process has cleaned what it sends; one that somebody has taken over has not.
+    """
+
+    def __init__(self, limits: Limits, name: str, size: int) -> None:
+        self._limits, self._name = limits, name
+        self._room = limits.room(size)
+        self._characters = self._blocks = self._members = self._bytes = 0
+        self._begun: str | None = None
+
+    def check(self, item: Parsed) -> Parsed:
+        """The item itself. Raises `TooLarge` or `CorruptFile`."""
+        words: Iterable[str | None] = ()
+        if isinstance(item, Member):
+            self._check_member(item)
+            words = (item.name, item.media_type, item.problem)
+        elif self._begun is not None and not isinstance(item, Progress):
+            raise self._nonsense("words in the middle of a file inside it")
+        if isinstance(item, Block):
+            self._count(item)
+            words = (item.text, item.sheet)
+        elif isinstance(item, DocumentInfo):
+            words = (item.title, item.language, *item.warnings)
+        if any(word is not None and "\x00" in word for word in words):  # which PostgreSQL does not take
+            raise self._nonsense("bytes that are not text")
+        return item
+
+    def end(self) -> None:
+        if self._begun is not None:
+            raise self._nonsense("half of a file inside it")
+
+    def _count(self, block: Block) -> None:
+        limits = self._limits
+        self._blocks += 1
+        self._characters += len(block.text)
+        if self._characters > limits.characters or self._blocks > limits.blocks:
+            raise TooLarge(
+                f"{self._name} holds more than {limits.characters:,} characters or {limits.blocks:,} "
+                "blocks of text: split it and upload the parts"
+            )
+
+    def _check_member(self, member: Member) -> None:
+        if self._begun is None:
+            self._members += 1
+            if self._members > self._limits.members:
+                raise TooLarge(
+                    f"{self._name} holds more than {self._limits.members:,} files: unpack it and upload the files "
+                    "themselves, or pack them into several archives"
+                )
+            if not member.name or member_path(member.name) != member.name:
+                raise self._nonsense("a file inside it whose name is none")
+        elif member.name != self._begun:
+            raise self._nonsense("two files inside it at once")
+        self._begun = None if member.last else member.name
+        self._bytes += len(member.data)
+        if len(member.data) > MEMBER_PIECE or (member.problem and not member.last):
+            raise self._nonsense("a file inside it in a shape that is not agreed")
+        if self._bytes > self._room:
+            raise TooLarge(
+                f"{self._name} unpacks to more than {self._room / 2**20:,.0f} MB, as a zip bomb does: "
+                "unpack it and upload the files themselves"
+            )
+
+    def _nonsense(self, what: str) -> CorruptFile:
+        return CorruptFile(f"{self._name} could not be read: its reader answered with {what}")
+
+
 def _open(file: Path | BinaryIO) -> int:
     """A descriptor of its own, read-only, at the beginning of the file."""
     if isinstance(file, Path):
@@ -285,18 +372,6 @@ def _open(file: Path | BinaryIO) -> int:
             return os.open(f"/proc/self/fd/{copy.fileno()}", os.O_RDONLY | os.O_CLOEXEC)
     file.flush()
     return os.open(f"/proc/self/fd/{number}", os.O_RDONLY | os.O_CLOEXEC)
-
-
-def _checked(item: Parsed, name: str) -> Parsed:
-    """The process cleans its text; one that somebody has taken over does not, and PostgreSQL takes no NUL."""
-    words: Iterable[str | None] = ()
-    if isinstance(item, Block):
-        words = (item.text, item.sheet)
-    elif isinstance(item, DocumentInfo):
-        words = (item.title, item.language, *item.warnings)
-    if any(word is not None and "\x00" in word for word in words):
-        raise CorruptFile(f"{name} could not be read: its reader answered with bytes that are not text")
-    return item
 
 
 def _shutting_down() -> ParserUnavailable:

@@ -22,14 +22,17 @@ from typing import Any, Literal
 
 import msgspec
 from folkmoot_sdk import (
+    MEMBER_PIECE,
     Block,
     DocumentInfo,
+    Member,
     Parsed,
     ParserError,
     ParserSpec,
     ParserUnavailable,
     Progress,
     Source,
+    member_path,
 )
 
 from folkmoot.knowledge import parse_sandbox
@@ -180,7 +183,10 @@ def _cleaned(spec: ParserSpec, source: Source) -> Iterator[Parsed]:
     info = DocumentInfo()
     sample: list[str] = []
     room = _SAMPLE
+    inside: str | None = None
     for item in spec.parse(source):
+        if inside is not None and not isinstance(item, Member | Progress):
+            raise _ContractBroken(f"it yielded a {type(item).__name__} before the end of {inside!r}")
         if isinstance(item, Block):
             text = _storable(item.text).strip()
             if room > 0 and item.kind != "code":
@@ -198,11 +204,35 @@ def _cleaned(spec: ParserSpec, source: Source) -> Iterator[Parsed]:
         elif isinstance(item, DocumentInfo):
             info = _storable_info(item)
             yield info
+        elif isinstance(item, Member):
+            if inside is not None and item.name != inside:
+                raise _ContractBroken(f"it yielded {item.name!r} before the end of {inside!r}")
+            inside = None if item.last else item.name
+            yield from _pieces(item)
         elif isinstance(item, Progress):  # pyright: ignore[reportUnnecessaryIsInstance] - a plugin may do anything
             yield item
         else:
             raise _ContractBroken(f"it yielded a {type(item).__name__}")
+    if inside is not None:
+        raise _ContractBroken(f"it ended before the end of {inside!r}")
     yield msgspec.structs.replace(info, language=_language("\n".join(sample), info.language))
+
+
+def _pieces(member: Member) -> Iterator[Member]:
+    """A piece as the host takes it: in the agreed size, under a name that stays inside its document."""
+    name = member_path(member.name) or "unnamed"
+    media_type = _storable(member.media_type)[:200]
+    for start in range(0, len(member.data) or 1, MEMBER_PIECE):
+        end = start + MEMBER_PIECE
+        last = member.last and end >= len(member.data)
+        yield Member(
+            name=name,
+            data=member.data[start:end],
+            last=last,
+            media_type=media_type,
+            modified_at=member.modified_at,
+            problem=_storable(member.problem)[:1000] if last else "",
+        )
 
 
 def _storable(text: str) -> str:
@@ -247,6 +277,7 @@ def _batches(items: Iterator[Parsed]) -> Iterator[list[Parsed]]:
     for item in items:
         batch.append(item)
         length += 50 + (len(item.text) if isinstance(item, Block) else 0)
+        length += len(item.data) if isinstance(item, Member) else 0
         if length > _BATCH_CHARACTERS or time.monotonic() - sent > _BATCH_SECONDS:
             yield batch
             batch, length, sent = [], 0, time.monotonic()

@@ -68,7 +68,18 @@ from folkmoot_sdk.errors import (
     UnsupportedFile,
 )
 from folkmoot_sdk.hooks import SDK_API, hookimpl, hookspec
-from folkmoot_sdk.parsers import Block, BlockKind, DocumentInfo, Parsed, ParserSpec, Progress, Source
+from folkmoot_sdk.parsers import (
+    MEMBER_PIECE,
+    Block,
+    BlockKind,
+    DocumentInfo,
+    Member,
+    Parsed,
+    ParserSpec,
+    Progress,
+    Source,
+    member_path,
+)
 from folkmoot_sdk.providers import (
     ChatModel,
     Embedder,
@@ -89,6 +100,7 @@ from folkmoot_sdk.providers import (
 )
 
 __all__ = [
+    "MEMBER_PIECE",
     "SDK_API",
     "AccountNotAllowed",
     "AuthBackendSpec",
@@ -120,6 +132,7 @@ __all__ = [
     "InvalidCredentials",
     "InvalidRequest",
     "LoginExpired",
+    "Member",
     "Message",
     "ModelInfo",
     "ModelKind",
@@ -169,4 +182,5 @@ __all__ = [
     "encode_config",
     "hookimpl",
     "hookspec",
+    "member_path",
 ]

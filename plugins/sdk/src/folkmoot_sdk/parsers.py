@@ -6,12 +6,21 @@ host's secrets. It may crash or hang; the document then says so and everything e
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Callable, Iterable
+from datetime import datetime
 from typing import Any, BinaryIO, Literal
 
 import msgspec
 
 BlockKind = Literal["heading", "paragraph", "list", "table", "row", "code", "note"]
+MEMBER_PIECE = 1 << 20
+"""Bytes that one `Member` may carry; a longer file comes in several."""
+
+_LONGEST_PART = 255
+_LONGEST_PATH = 1000
+_DRIVE = re.compile(r"[A-Za-z]:")
 
 
 class Source(msgspec.Struct, frozen=True):
@@ -60,7 +69,66 @@ class Block(msgspec.Struct, frozen=True, tag="block", tag_field="type"):
     """Of a workbook; shown in place of a page."""
 
 
-Parsed = Block | DocumentInfo | Progress
+class Member(msgspec.Struct, frozen=True, tag="member", tag_field="type"):
+    """A piece of a file that was found inside this one: in an archive, at a letter.
+
+    The pieces of one member come one after another, nothing but `Progress` between them, and the last one
+    says so; an empty file is one empty piece. The host makes each member a document of its own, with its own
+    state, and reads it with whatever parser knows it: yield the bytes as they are. Two members may have one
+    name. Since version 1.3.
+    """
+
+    name: str
+    """Its path inside this file, as `member_path` makes it."""
+    data: bytes
+    """`MEMBER_PIECE` bytes (1 MiB) at most."""
+    last: bool
+    media_type: str = ""
+    """As the outer file says, if it does; the host finds out by the bytes."""
+    modified_at: datetime | None = None
+    """With a time zone; UTC for a file that keeps none."""
+    problem: str = ""
+    """Why it could not be read, in a sentence that names it: its bytes are damaged, it needs a password. This
+    piece is then its last; the host drops the others, shows the sentence, and goes on with the next member."""
+
+
+Parsed = Block | DocumentInfo | Progress | Member
+
+
+def member_path(name: str) -> str:
+    """The name of a member as a path that stays inside: `C:\\a\\..\\b.txt` becomes `a/b.txt`, `/etc/x` `etc/x`.
+
+    Forward slashes, NFC, no drive, no `.` or `..`, no control or invisible characters; parts of at most 255
+    characters, 1,000 in all, for which folders are left out from the top. Empty if nothing is left; what has
+    been through it once stays as it is.
+    """
+    name = "".join(" " if char.isspace() else char for char in name)
+    name = "".join(char for char in name if unicodedata.category(char) not in ("Cc", "Cf", "Cs", "Co", "Cn"))
+    name = unicodedata.normalize("NFC", name).replace("\\", "/")
+    parts = [_part(part) for part in name.split("/")]
+    parts = [part for part in parts if part not in ("", ".", "..")]
+    length = 0
+    for at in range(len(parts) - 1, -1, -1):
+        length += len(parts[at]) + 1
+        if length > _LONGEST_PATH:
+            del parts[: at + 1]
+            break
+    while parts and (parts[0] in (".", "..", "") or _DRIVE.match(parts[0])):
+        parts[0] = parts[0][2:].strip()
+        if not parts[0]:
+            del parts[0]
+    return "/".join(parts)
+
+
+def _part(part: str) -> str:
+    """One folder or file name; a long one keeps its suffix, which tells what it is."""
+    part = " ".join(part.split())
+    if len(part) <= _LONGEST_PART:
+        return part
+    stem, dot, suffix = part.rpartition(".")
+    if not dot or len(suffix) > 20:
+        return part[:_LONGEST_PART].strip()
+    return f"{stem[: _LONGEST_PART - len(suffix) - 1].strip()}.{suffix}"
 
 
 class ParserSpec(msgspec.Struct, frozen=True):

@@ -31,7 +31,8 @@ from os import environ, pathsep
 from typing import Any, BinaryIO, ClassVar, cast, get_args
 
 from folkmoot_sdk.errors import EncryptedFile, ParserError
-from folkmoot_sdk.parsers import Block, BlockKind, DocumentInfo, Parsed, ParserSpec, Progress, Source
+from folkmoot_sdk.parsers import Block, BlockKind, DocumentInfo, Member, Parsed, ParserSpec, Progress, Source
+from folkmoot_sdk.testing import members
 
 HEAD = 64 * 1024
 """Bytes that `sniff` is shown."""
@@ -51,6 +52,8 @@ class Sample:
     """On which page a block holds this text."""
     password: str | None = None
     """Opens the file; without it the file must be refused as encrypted."""
+    members: Mapping[str, bytes] | None = None
+    """The files inside it, by their names; None where it does not matter."""
     sniffed: bool = True
     """False for a format that nothing in its first bytes gives away (CSV, Markdown)."""
 
@@ -81,6 +84,16 @@ class Result:
     def info(self) -> DocumentInfo:
         """The last one holds; an empty one if the parser gave none."""
         return next((e for e in reversed(self.events) if isinstance(e, DocumentInfo)), DocumentInfo())
+
+    @property
+    def members(self) -> list[tuple[str, bytes]]:
+        """The files inside that came whole, in order: name and bytes."""
+        return list(members.whole(self.events))
+
+    @property
+    def problems(self) -> list[str]:
+        """What is said of the files inside that could not be read."""
+        return [event.problem for event in self.events if isinstance(event, Member) and event.problem]
 
     @property
     def text(self) -> str:
@@ -203,6 +216,10 @@ def complaints(result: Result) -> list[str]:
     return list(found)
 
 
+def _all_complaints(result: Result) -> set[str]:
+    return {*complaints(result), *members.complaints(result.events)}
+
+
 def _damaged(data: bytes, name: str) -> Iterator[tuple[str, bytes]]:
     """The file cut at ten places, then with bytes flipped in twenty ways; the same at every run."""
     for tenth in range(10):
@@ -283,10 +300,10 @@ class ParserConformance:
                     raise AssertionError(f"sniff fails on {length} bytes: {error!r}") from error
                 assert found in (None, *self.spec.media_types), f"sniff says {found!r}, which the spec has not"
 
-    def test_parse_yields_only_blocks_info_and_progress(self) -> None:
+    def test_parse_yields_only_blocks_info_members_and_progress(self) -> None:
         for sample in self.samples():
             for event in self._read(sample).events:
-                assert isinstance(cast("object", event), Block | DocumentInfo | Progress), (
+                assert isinstance(cast("object", event), Block | DocumentInfo | Member | Progress), (
                     f"{sample.name}: parse yields {type(event).__name__}"
                 )
 
@@ -329,6 +346,17 @@ class ParserConformance:
                 pages = {block.page for block in blocks if squeeze(snippet) in squeeze(block.text)}
                 assert page in pages, f"{sample.name}: {snippet!r} is on {pages or 'no page'}, not on {page}"
 
+    def test_members_come_whole_and_under_clean_names(self) -> None:
+        for sample in self.samples():
+            found = members.complaints(self._read(sample).events)
+            assert not found, f"{sample.name}: {'; '.join(found)}"
+
+    def test_expected_files_are_found_inside(self) -> None:
+        for sample in self.samples():
+            found = self._read(sample).members
+            wanted = found if sample.members is None else list(sample.members.items())
+            assert sorted(found) == sorted(wanted), f"{sample.name}: the files inside are {[name for name, _ in found]}"
+
     def test_the_same_file_reads_the_same_twice(self) -> None:
         for sample in self.samples():
             first, second = self._read(sample), self._read(sample)
@@ -342,7 +370,7 @@ class ParserConformance:
             except io.UnsupportedOperation as error:
                 raise AssertionError(f"{sample.name}: source.file is only to be read: {error}") from error
             assert not file.closed, f"{sample.name}: parse closed source.file, which belongs to the host"
-            assert len(result.blocks) == len(self._read(sample).blocks), f"{sample.name}: a file reads otherwise"
+            assert len(result.events) == len(self._read(sample).events), f"{sample.name}: a file reads otherwise"
 
     def test_registering_is_quick_and_does_no_io(self) -> None:
         if self.plugin is None:
@@ -359,7 +387,7 @@ class ParserConformance:
 
     def test_damaged_files_end_in_blocks_or_a_parser_error(self) -> None:
         for sample in self.samples():
-            known = set(complaints(self._read(sample)))
+            known = _all_complaints(self._read(sample))
             for how, data in _damaged(sample.data, sample.name):
                 where = f"{sample.name} {how}"
                 try:
@@ -368,7 +396,7 @@ class ParserConformance:
                     continue
                 except Exception as error:
                     raise AssertionError(f"{where}: {error!r}, which is no ParserError") from error
-                new = set(complaints(result)) - known
+                new = _all_complaints(result) - known
                 assert not new, f"{where}: {'; '.join(sorted(new))}"
 
     def test_an_empty_file_is_refused(self) -> None:
