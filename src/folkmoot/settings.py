@@ -55,7 +55,7 @@ class Settings:
     database_pool: int = 5
     """Most database connections that one process opens."""
     lanes: tuple[str, ...] = LANES
-    """What this worker does: any of chat, ingest, maintenance."""
+    """What this worker does: any of chat, ingest, crawl, maintenance."""
     chat_slots: int = 512
     """Answers that one worker writes at the same time."""
     ingest_slots: int = 2

@@ -124,6 +124,13 @@ async def test_who_is_not_in_the_space_knows_of_nothing_in_it(owner, tenancy, sp
         ("GET", f"{one}/chunks", None),
         ("GET", f"{one}/content", None),
         ("POST", f"{one}/retry", None),
+        ("POST", f"{one}/cancel", None),
+        ("PATCH", one, {"name": "mine.md"}),
+        ("GET", f"/collections/{collection}/status", None),
+        ("GET", f"/collections/{collection}/operations", None),
+        ("POST", f"/collections/{collection}/cancel", None),
+        ("POST", f"/collections/{collection}/retry", {}),
+        ("POST", f"/collections/{collection}/documents/delete", {"statuses": ["ready"]}),
         ("DELETE", one, None),
     ]:
         response = await other.request(method, path, json=body)

@@ -56,6 +56,7 @@ class Container:
             size=row.size,
             attempts=1,
             storage_key="",
+            claim=row.claim,
             media_type=media_type,
         )
 

@@ -59,7 +59,7 @@ def test_merged_is_the_same_as_written_at_once_without_the_dead(parts, dead):
 
 
 def test_blocks_hold_each_word_once_and_all_in_order():
-    chunks = numbered([({key: 1 for key in range(-3000, 3000, 1 + at)}, 5) for at in range(30)])
+    chunks = numbered([(dict.fromkeys(range(-3000, 3000, 1 + at), 1), 5) for at in range(30)])
     postings = Postings.of(chunks)
     blocks = list(postings.blocks())
     assert len(blocks) > 3

@@ -124,7 +124,7 @@ def test_a_password_is_named_as_the_reason(make, parsed, sniff):
 def test_old_formats_are_refused_with_advice(make, parsed, stream, media_type, suffix):
     data = make.container(stream)
     assert SNIFF(data) == media_type
-    with pytest.raises(UnsupportedFile, match=rf"'old' .* convert it to \{suffix}"):
+    with pytest.raises(UnsupportedFile, match=rf"'old' .* convert it to \{suffix} .*choose Save As"):
         parsed("office-legacy", data, "old")
 
 

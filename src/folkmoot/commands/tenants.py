@@ -98,6 +98,7 @@ def tenant_show(name: str, data: Path | None) -> None:
         _row("made", f"{found.created_at:%Y-%m-%d %H:%M} UTC")
         _row("people", f"{used.users} (quota: {_limit(found.max_users)})")
         _row("storage", f"{used.storage_bytes} bytes (quota: {_limit(found.max_storage_bytes)})")
+        _row("passages", f"{used.chunks} (quota: {_limit(found.max_chunks)})")
         _row("requests", f"(quota: {_limit(found.requests_per_minute, 'the default')} in a minute)")
 
     asyncio.run(run())

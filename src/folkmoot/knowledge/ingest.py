@@ -18,7 +18,8 @@ from typing import BinaryIO, cast
 from uuid import UUID
 
 from folkmoot_sdk import Block, DocumentInfo, Member, ParserError, Progress
-from sqlalchemy import update
+from sqlalchemy import select, update
+from uuid_utils.compat import uuid7
 
 from folkmoot.files.models import File
 from folkmoot.kit.access import Principal
@@ -99,7 +100,7 @@ async def _claim(app: App, tenant_id: UUID, document_id: UUID) -> Reading | None
         file = await work.session.get_one(File, document.file_id)
         document.status, document.step, document.progress = "processing", "reading", 0.0
         document.attempts += 1
-        document.lease_until, document.retry_at = now + LEASE, None
+        document.lease_until, document.retry_at, document.claim = now + LEASE, None, uuid7()
         record(work, "document.processing", document)
         return Reading(
             id=document.id,
@@ -110,6 +111,7 @@ async def _claim(app: App, tenant_id: UUID, document_id: UUID) -> Reading | None
             size=document.size,
             attempts=document.attempts,
             storage_key=file.storage_key,
+            claim=document.claim,
             url=document.url,
         )
 
@@ -135,7 +137,7 @@ def record(work: Work, action: str, document: Document) -> None:
 
 @asynccontextmanager
 async def _lease(app: App, reading: Reading) -> AsyncGenerator[None]:
-    """Keep the claim, and show progress, while the body runs; end the body if the document is gone."""
+    """Keep the claim, and show progress, while the body runs; end the body if the document is not ours any more."""
     body = asyncio.current_task()
     lost = False
 
@@ -147,11 +149,19 @@ async def _lease(app: App, reading: Reading) -> AsyncGenerator[None]:
             waited += SHOW_SECONDS
             state = (reading.step, round(reading.progress, 2))
             if state == shown and waited < RENEW_SECONDS:
-                continue
+                async with app.begin(reading.principal) as work:
+                    # Only read, so that somebody who cancels is heard at once, and no row is written for that.
+                    ours = await work.session.scalar(select(Document.id).where(reading.held))
+                if ours is not None:
+                    continue
+                lost = True
+                if body is not None:
+                    body.cancel()
+                return
             async with app.begin(reading.principal) as work:
                 kept = await work.session.execute(
                     update(Document)
-                    .where(Document.id == reading.id, Document.status == "processing")
+                    .where(reading.held)
                     .values(
                         lease_until=datetime.now(UTC) + LEASE,
                         step=reading.step,
@@ -234,9 +244,7 @@ async def _finish(app: App, reading: Reading, built: chunk.Document, warning: st
     if not built.chunks:
         warnings.append("no text was found in this file")
     async with app.begin(reading.principal) as work:
-        document = await work.session.get(Document, reading.id, with_for_update=True)
-        if document is None:
-            raise Gone
+        document = await reading.hold(work)
         document.status, document.step, document.progress = "ready", "", 1.0
         document.lease_until = document.error_code = document.error_message = None
         document.media_type, document.parser = reading.media_type, reading.parser
@@ -250,7 +258,7 @@ async def _fail(app: App, reading: Reading, code: str, message: str, *, retryabl
     again = retryable and reading.attempts < app.settings.ingest_attempts
     pause = 2.0 ** min(reading.attempts, 8)
     async with app.begin(reading.principal) as work:
-        document = await work.session.get(Document, reading.id, with_for_update=True)
+        document = await work.session.scalar(select(Document).where(reading.held).with_for_update())
         if document is None:
             return None
         document.status = "queued" if again else "failed"

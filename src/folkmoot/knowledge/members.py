@@ -234,7 +234,7 @@ class Members:
         """The container, held until the commit: whoever cancels it then also finds what was just added to it."""
         query = select(Document).where(Document.id == self._reading.id).with_for_update(read=True)
         container = await work.session.scalar(query)
-        if container is None or container.status != "processing":
+        if container is None or container.status != "processing" or container.claim != self._reading.claim:
             raise Gone
         return container
 

@@ -21,6 +21,7 @@ from sqlalchemy import (
     UniqueConstraint,
     false,
     text,
+    true,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import Mapped, mapped_column
@@ -42,6 +43,8 @@ class EmbeddingSpace(Tenanted, Base):
     version: Mapped[str] = mapped_column(default="", server_default="")
     """Changes when the model behind the name does."""
     dimensions: Mapped[int]
+    outdated_at: Mapped[datetime | None] = mapped_column(DateTimeUTC(timezone=True))
+    """Since when the model gives vectors of another length: nothing can be compared with these any more."""
 
 
 class Collection(Tenanted, Changing):
@@ -59,6 +62,8 @@ class Collection(Tenanted, Changing):
     description: Mapped[str] = mapped_column(default="", server_default="")
     embedding_space_id: Mapped[UUID | None] = mapped_column(index=True)
     """Where its vectors are searched; None until the first is made."""
+    embeds: Mapped[bool] = mapped_column(default=True, server_default=true())
+    """Whether the first vector opens a space; False for one that was moved to no model."""
     next_number: Mapped[int] = mapped_column(default=0, server_default="0")
     """Of the next chunk."""
     large: Mapped[bool] = mapped_column(default=False, server_default=false())
@@ -74,15 +79,12 @@ class Document(Tenanted, Changing):
         belongs("collection_id", "collections"),
         belongs("space_id", "spaces"),
         belongs("file_id", "files", ondelete=None),
-        belongs("parent_id", "documents"),
+        belongs("parent_id", "documents", ondelete="SET NULL (parent_id)"),
         Index("ix_documents_listed", "collection_id", "id"),
         Index("ix_documents_counted", "collection_id", "status"),
         Index("ix_documents_waiting", "tenant_id", "id", postgresql_where=text("status IN ('queued', 'processing')")),
         Index("ix_documents_same", "collection_id", "content_hash"),
         Index("ix_documents_modified", "collection_id", "modified_at"),
-        Index(
-            "ix_documents_metadata", "metadata", postgresql_using="gin", postgresql_ops={"metadata": "jsonb_path_ops"}
-        ),
         Index("ix_documents_password", "tenant_id", postgresql_where=text("password IS NOT NULL")),
     )
 
@@ -152,6 +154,8 @@ class BulkOperation(Tenanted, Base):
     total: Mapped[int]
     """Documents that it was about when it was asked for."""
     done: Mapped[int] = mapped_column(default=0)
+    reached: Mapped[UUID | None]
+    """The last document that was looked at; they are taken in the order of their ids."""
     moved_at: Mapped[datetime] = mapped_column(DateTimeUTC(timezone=True))
     """Of the last batch: one that stands still is taken up again by the sweep."""
     finished_at: Mapped[datetime | None] = mapped_column(DateTimeUTC(timezone=True))
@@ -259,6 +263,7 @@ class ChunkVector(Tenanted, AdvancedDeclarativeBase):
         belongs("space_id", "embedding_spaces"),
         CheckConstraint("vector_dims(embedding) = dimensions", name="dimensions"),
         Index("ix_chunk_vectors_document", "collection_id", "document_id"),
+        Index("ix_chunk_vectors_space", "space_id", "collection_id", "indexed"),
         {"postgresql_partition_by": "HASH (collection_id)"},
     )
 

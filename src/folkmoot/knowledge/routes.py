@@ -1,46 +1,51 @@
-"""`/spaces/{id}/collections`, `/collections` and `/documents`."""
+"""`/spaces/{id}/collections` and `/collections`."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from functools import partial
-from typing import Any
-from urllib.parse import quote
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
-import msgspec
 from litestar import Controller, Request, Response, delete, get, patch, post
 from litestar.datastructures import State
 from litestar.di import NamedDependency
 from litestar.openapi.spec import OpenAPIMediaType, Operation, RequestBody, Schema
 from litestar.openapi.spec.enums import OpenAPIType
-from litestar.params import FromPath, JSONBody
-from litestar.response import Stream
+from litestar.params import FromPath, JSONBody, QueryParameter
 
-from folkmoot.files.service import FileService
 from folkmoot.kit.access import Access, Permission, Scope
 from folkmoot.kit.app import App
 from folkmoot.kit.http import Cursor, IfMatch, Limit, Page, needs, principal_of, tagged
 from folkmoot.kit.work import Work
+from folkmoot.knowledge.bulk import begin_operation, operations
+from folkmoot.knowledge.documents import Listing, delete_collection, listed, status_of
 from folkmoot.knowledge.schemas import (
-    Anchor,
-    ChunkOut,
     CollectionCreate,
     CollectionOut,
+    CollectionStatus,
     CollectionUpdate,
     DocumentOut,
     DocumentsOut,
-    DocumentTextOut,
-    SearchHit,
-    SearchIn,
-    SearchOut,
+    OperationOut,
+    Selection,
+    Status,
 )
 from folkmoot.knowledge.search import search
-from folkmoot.knowledge.service import CollectionService, DocumentService
-from folkmoot.knowledge.tasks import ingest_document
+from folkmoot.knowledge.search_schemas import SearchIn, SearchOut
+from folkmoot.knowledge.service import CollectionService
+from folkmoot.knowledge.tasks import remove_files, run_operation
 from folkmoot.knowledge.upload import upload
 from folkmoot.usage.ledger import Account
+
+Sort = Annotated[Literal["newest", "oldest"], QueryParameter(description="By when they came.")]
+OfStatus = Annotated[Status | None, QueryParameter(description="Only those in this state.")]
+OfName = Annotated[str | None, QueryParameter(max_length=200, description="Only those with this in their name.")]
+OfMediaType = Annotated[
+    str | None, QueryParameter(max_length=200, description="Only those of this media type; `text/*` for any text.")
+]
+OfLanguage = Annotated[
+    str | None, QueryParameter(max_length=20, description="Only those in this language (ISO 639-1).")
+]
 
 
 @dataclass
@@ -49,15 +54,33 @@ class UploadOperation(Operation):
 
     def __post_init__(self) -> None:
         file = Schema(type=OpenAPIType.STRING, format="binary")  # type: ignore[arg-type]
+        said = {
+            "metadata": Schema(
+                type=OpenAPIType.STRING,
+                description="A JSON object of your own names and values, to search by.",
+                examples=['{"department": "planning"}'],
+            ),
+            "modified_at": Schema(
+                type=OpenAPIType.STRING,
+                format="date-time",  # type: ignore[arg-type]
+                description="When the content was last changed.",
+            ),
+            "password": Schema(
+                type=OpenAPIType.STRING,
+                description="Opens a protected file. Kept encrypted until it has been read, and never shown.",
+            ),
+        }
         self.request_body = RequestBody(
             required=True,
-            description="One or several files, each in a field named `file`.",
+            description="One or several files, each in a field named `file`. Other fields hold for the files after "
+            "them.",
             content={
                 "multipart/form-data": OpenAPIMediaType(
                     schema=Schema(
                         type=OpenAPIType.OBJECT,
                         required=["file"],
-                        properties={"file": Schema(type=OpenAPIType.ARRAY, items=file, min_items=1)},
+                        additional_properties=False,
+                        properties={**said, "file": Schema(type=OpenAPIType.ARRAY, items=file, min_items=1)},
                     )
                 )
             },
@@ -103,7 +126,16 @@ class CollectionController(Controller):
     @delete("/collections/{collection_id:uuid}", operation_id="delete_collection", summary="Delete a collection")
     async def remove(self, work: NamedDependency[Work], collection_id: FromPath[UUID]) -> None:
         """Its documents go with it."""
-        await CollectionService(work).delete(collection_id)
+        await delete_collection(work, remove_files, collection_id)
+
+    @get(
+        "/collections/{collection_id:uuid}/status",
+        operation_id="get_collection_status",
+        summary="Count a collection's documents",
+    )
+    async def status(self, work: NamedDependency[Work], collection_id: FromPath[UUID]) -> CollectionStatus:
+        """By state, with what they come to."""
+        return await status_of(work, collection_id)
 
     @get(
         "/collections/{collection_id:uuid}/documents",
@@ -111,10 +143,20 @@ class CollectionController(Controller):
         summary="List a collection's documents",
     )
     async def documents(
-        self, work: NamedDependency[Work], collection_id: FromPath[UUID], limit: Limit = 50, cursor: Cursor = None
+        self,
+        work: NamedDependency[Work],
+        collection_id: FromPath[UUID],
+        status: OfStatus = None,
+        name: OfName = None,
+        media_type: OfMediaType = None,
+        language: OfLanguage = None,
+        sort: Sort = "newest",
+        limit: Limit = 50,
+        cursor: Cursor = None,
     ) -> Page[DocumentOut]:
-        """Newest first."""
-        rows, after = await DocumentService(work).page(collection_id, limit, cursor)
+        """Newest first, unless `sort` says otherwise."""
+        listing = Listing(status=status, name=name, media_type=media_type, language=language, sort=sort)
+        rows, after = await listed(work, collection_id, listing, limit, cursor)
         return Page(items=[DocumentOut.of(row) for row in rows], next_cursor=after)
 
     @post(
@@ -159,81 +201,40 @@ class CollectionController(Controller):
             key_id=principal.key_id,
             space_id=collection.space_id,
         )
-        hits = await search(app, principal, account, [collection_id], data.query, data.limit)
-        return SearchOut(
-            items=[
-                SearchHit(
-                    document_id=hit.chunk.document_id,
-                    document_name=hit.document_name,
-                    chunk_id=hit.chunk.id,
-                    text=hit.text,
-                    page=hit.page,
-                    start=hit.start,
-                    end=hit.end,
-                    score=hit.score,
-                )
-                for hit in hits
-            ]
-        )
+        hits = await search(app, principal, account, [collection_id], data.query, data.limit, filters=data.filters)
+        return SearchOut.of(hits, explain=data.explain)
 
 
-class DocumentController(Controller):
-    path = "/documents"
+class OperationController(Controller):
+    """One thing done with many documents."""
+
+    path = "/collections/{collection_id:uuid}"
     tags = ["Knowledge"]
     opt = needs(Permission.SPACES)
 
-    @get("/{document_id:uuid}", operation_id="get_document", summary="Read a document's state")
-    async def read(self, work: NamedDependency[Work], document_id: FromPath[UUID]) -> DocumentOut:
-        return DocumentOut.of(await DocumentService(work).get(document_id, Access.READ))
+    @get("/operations", operation_id="list_operations", summary="List what was done with many documents")
+    async def page(
+        self, work: NamedDependency[Work], collection_id: FromPath[UUID], limit: Limit = 50, cursor: Cursor = None
+    ) -> Page[OperationOut]:
+        """Newest first."""
+        rows, after = await operations(work, collection_id, limit, cursor)
+        return Page(items=[OperationOut.of(row) for row in rows], next_cursor=after)
 
-    @delete("/{document_id:uuid}", operation_id="delete_document", summary="Delete a document")
-    async def remove(self, app: NamedDependency[App], work: NamedDependency[Work], document_id: FromPath[UUID]) -> None:
-        """Its text, chunks, vectors and the original file go with it."""
-        for file in await DocumentService(work).delete(document_id):
-            work.after_commit(partial(FileService(app).remove, file.tenant_id, file.id))
+    @post("/cancel", operation_id="cancel_documents", summary="Cancel all that waits or is being read", status_code=202)
+    async def cancel(self, work: NamedDependency[Work], collection_id: FromPath[UUID]) -> OperationOut:
+        """They fail with `cancelled`, and can be read again. What was found of them before stays."""
+        return OperationOut.of(await begin_operation(work, run_operation, collection_id, "cancel", Selection()))
 
-    @post("/{document_id:uuid}/retry", operation_id="retry_document", summary="Read a document again", status_code=202)
-    async def retry(self, work: NamedDependency[Work], document_id: FromPath[UUID]) -> DocumentOut:
-        return DocumentOut.of(await DocumentService(work, ingest_document).retry(document_id))
+    @post("/retry", operation_id="retry_documents", summary="Read many documents again", status_code=202)
+    async def retry(
+        self, work: NamedDependency[Work], collection_id: FromPath[UUID], data: JSONBody[Selection]
+    ) -> OperationOut:
+        """Those that failed, unless `statuses` says otherwise; `ready` reads anew what was read before."""
+        return OperationOut.of(await begin_operation(work, run_operation, collection_id, "retry", data))
 
-    @get(
-        "/{document_id:uuid}/content",
-        operation_id="get_document_content",
-        summary="Download the original",
-        media_type="application/octet-stream",
-    )
-    async def content(
-        self, app: NamedDependency[App], request: Request[Any, Any, State], document_id: FromPath[UUID]
-    ) -> Stream:
-        """The bytes as uploaded, always as a download: a browser must never run them as a page of ours."""
-        principal = principal_of(request)
-        async with app.begin(principal) as work:
-            document, file = await DocumentService(work).file(document_id)
-
-        async def body() -> AsyncIterator[bytes]:
-            async for part in app.storage.read(file.tenant_id, file.storage_key):
-                yield part
-
-        return Stream(
-            body(),
-            media_type="application/octet-stream",
-            headers={
-                "Content-Disposition": f"attachment; filename*=UTF-8''{quote(document.name, safe='')}",
-                "Content-Length": str(file.size),
-                "Content-Security-Policy": "sandbox; default-src 'none'",
-            },
-        )
-
-    @get("/{document_id:uuid}/text", operation_id="get_document_text", summary="Read the extracted text")
-    async def text(self, work: NamedDependency[Work], document_id: FromPath[UUID]) -> DocumentTextOut:
-        """The text that citations count in, and what page and heading each stretch of it has."""
-        found = await DocumentService(work).text(document_id)
-        return DocumentTextOut(text=found.text, anchors=msgspec.convert(found.anchors, list[Anchor]))
-
-    @get("/{document_id:uuid}/chunks", operation_id="list_chunks", summary="List a document's chunks")
-    async def chunks(
-        self, work: NamedDependency[Work], document_id: FromPath[UUID], limit: Limit = 50, cursor: Cursor = None
-    ) -> Page[ChunkOut]:
-        """In the order of the document."""
-        rows, after = await DocumentService(work).chunks(document_id, limit, cursor)
-        return Page(items=[ChunkOut.of(row) for row in rows], next_cursor=after)
+    @post("/documents/delete", operation_id="delete_documents", summary="Delete many documents", status_code=202)
+    async def delete(
+        self, work: NamedDependency[Work], collection_id: FromPath[UUID], data: JSONBody[Selection]
+    ) -> OperationOut:
+        """Their text, chunks, vectors and original files go with them. Something must be selected."""
+        return OperationOut.of(await begin_operation(work, run_operation, collection_id, "delete", data))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -19,6 +20,7 @@ from folkmoot.kit.paging import check_match, page
 from folkmoot.kit.structs import patch
 from folkmoot.kit.work import Work
 from folkmoot.knowledge.models import Chunk, Collection, Document, DocumentText
+from folkmoot.knowledge.pick import announce
 from folkmoot.knowledge.schemas import CollectionCreate, CollectionUpdate
 from folkmoot.knowledge.textindex import forget
 from folkmoot.spaces.models import Space
@@ -145,12 +147,6 @@ class DocumentService:
         SpaceService(self._work).check(row[1], row[2], access, "document")
         return row[0]
 
-    async def page(self, collection_id: UUID, limit: int, cursor: str | None) -> tuple[Sequence[Document], str | None]:
-        """The documents of a collection, newest first."""
-        await self._collections.get(collection_id, Access.READ)
-        query = select(Document).where(Document.collection_id == collection_id)
-        return await page(self._work.session, query, by=Document.id, limit=limit, cursor=cursor)
-
     async def add(self, collection: Collection, file: File, media_type: str, origin: Origin | None = None) -> Document:
         """Queue a stored file for reading. The same bytes under the same name, from one place, are one document."""
         origin = origin or Origin()
@@ -225,14 +221,6 @@ class DocumentService:
         await self._work.session.execute(delete(Document).where(Document.id.in_(ids)))
         return files
 
-    async def retry(self, document_id: UUID) -> Document:
-        """Read a document again. Raises `Conflict` while it is being read."""
-        document = await self.get(document_id, Access.EDIT)
-        if document.status == "processing":
-            raise Conflict("this document is being read: wait until that has ended", code="already-processing")
-        self._queue_again(document)
-        return document
-
     def _queue_again(self, document: Document) -> None:
         document.status, document.step, document.progress, document.attempts = "queued", "", 0.0, 0
         document.error_code = document.error_message = document.retry_at = document.lease_until = None
@@ -271,6 +259,7 @@ class DocumentService:
 
     def _enqueue(self, document: Document) -> None:
         if self._ingest is not None:
+            self._work.after_commit(partial(announce, self._work.sessions.jobs.redis, document.tenant_id))
             self._work.enqueue(self._ingest, tenant_id=document.tenant_id, document_id=document.id)
 
     def _record(self, action: str, document: Document) -> None:

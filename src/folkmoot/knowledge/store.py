@@ -12,7 +12,7 @@ from uuid import UUID
 
 import msgspec
 from folkmoot_sdk import DocumentInfo
-from sqlalchemy import Table, bindparam, delete, select, text, update
+from sqlalchemy import ColumnElement, Table, and_, bindparam, delete, select, text, update
 from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.dialects.postgresql import UUID as PG_UUID
 from uuid_utils.compat import uuid7
@@ -40,6 +40,7 @@ class Reading:
     size: int
     attempts: int
     storage_key: str
+    claim: UUID
     url: str = ""
     step: str = "reading"
     progress: float = 0.0
@@ -51,9 +52,21 @@ class Reading:
     def principal(self) -> Principal:
         return Principal.system(self.tenant_id)
 
+    @property
+    def held(self) -> ColumnElement[bool]:
+        """The document's row, as long as it is this worker's."""
+        return and_(Document.id == self.id, Document.status == "processing", Document.claim == self.claim)
+
+    async def hold(self, work: Work) -> Document:
+        """The document, locked. Raises `Gone`."""
+        document = await work.session.scalar(select(Document).where(self.held).with_for_update())
+        if document is None:
+            raise Gone
+        return document
+
 
 class Gone(Exception):
-    """The document was deleted while it was read."""
+    """The document was deleted or cancelled while it was read, or another worker reads it."""
 
 
 @dataclass(frozen=True)
@@ -108,8 +121,7 @@ async def store(app: App, reading: Reading, built: chunk.Document) -> int:
     if first is None:
         raise Gone
     async with app.begin(reading.principal) as work:
-        if await work.session.get(Document, reading.id, with_for_update=True) is None:
-            raise Gone
+        await reading.hold(work)
         await check_chunks(work, reading.id, len(pieces))
         await _store_text(work, reading, built)
         await _forget_others(work, reading, [row["b_id"] for row in moved])

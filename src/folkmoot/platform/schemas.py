@@ -15,6 +15,7 @@ from folkmoot.tenants.schemas import Usage
 
 Users = Annotated[int, Meta(ge=1, le=10_000_000, examples=[500])]
 Bytes = Annotated[int, Meta(ge=0, le=2**60, examples=[107_374_182_400])]
+Chunks = Annotated[int, Meta(ge=0, le=2**53, examples=[5_000_000])]
 Requests = Annotated[int, Meta(ge=1, le=1_000_000_000, examples=[60_000])]
 Reason = Annotated[
     str,
@@ -39,6 +40,8 @@ class PlatformTenantOut(Struct, frozen=True, kw_only=True):
     """Most people who are invited, active or inactive; null: no limit."""
     max_storage_bytes: int | None
     """Most bytes of uploaded files; null: no limit."""
+    max_chunks: int | None
+    """Most passages that documents are cut into; null: no limit."""
     requests_per_minute: int | None
     """Of all people and keys together; null: the installation's default."""
     created_at: datetime
@@ -55,6 +58,7 @@ class PlatformTenantOut(Struct, frozen=True, kw_only=True):
             state_reason=tenant.state_reason,
             max_users=tenant.max_users,
             max_storage_bytes=tenant.max_storage_bytes,
+            max_chunks=tenant.max_chunks,
             requests_per_minute=tenant.requests_per_minute,
             created_at=tenant.created_at,
             updated_at=tenant.updated_at,
@@ -70,6 +74,7 @@ class PlatformTenantCreate(Input, frozen=True, kw_only=True):
     """Let the administrator in by a link, on which they choose their password, instead of a password made here."""
     max_users: Users | None = None
     max_storage_bytes: Bytes | None = None
+    max_chunks: Chunks | None = None
     requests_per_minute: Requests | None = None
 
 
@@ -91,6 +96,7 @@ class PlatformTenantUpdate(Input, frozen=True, kw_only=True):
     name: Name | UnsetType = UNSET
     max_users: Users | UnsetType | None = UNSET
     max_storage_bytes: Bytes | UnsetType | None = UNSET
+    max_chunks: Chunks | UnsetType | None = UNSET
     requests_per_minute: Requests | UnsetType | None = UNSET
 
 

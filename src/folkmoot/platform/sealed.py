@@ -23,6 +23,7 @@ from folkmoot.kit.app import App
 from folkmoot.kit.crypto import FILES, OLD, CryptoError, wrapped_under
 from folkmoot.kit.idempotency import PURPOSE as IDEMPOTENCY
 from folkmoot.kit.storage_errors import Missing, StorageError
+from folkmoot.knowledge.password import PURPOSE as DOCUMENT_PASSWORD
 
 BATCH = 200
 FILES_AT_ONCE = 4
@@ -42,6 +43,7 @@ class Column:
 
 COLUMNS = (
     Column("connections", "config", CONNECTION, of_row=False),
+    Column("documents", "password", DOCUMENT_PASSWORD, of_row=True),
     Column("login_methods", "config", LOGIN_METHOD, of_row=False),
     Column("sessions", "logout_hint", "logout-hint", of_row=True),
     Column("users", "totp_secret", "totp", of_row=True),

@@ -129,7 +129,10 @@ class PlatformService:
     async def create(self, wanted: PlatformTenantCreate) -> tuple[Tenant, FirstAdministrator]:
         """A tenant and its administrator, whose password or link is told once. Raises `Conflict` for a taken name."""
         password = None if wanted.invite else secrets.token_urlsafe(max(15, self._app.settings.password_min_length))
-        quotas = {name: getattr(wanted, name) for name in ("max_users", "max_storage_bytes", "requests_per_minute")}
+        quotas = {
+            name: getattr(wanted, name)
+            for name in ("max_users", "max_storage_bytes", "max_chunks", "requests_per_minute")
+        }
         tenant, user, url = await _make(self._app, self._actor, wanted.name, wanted.admin_email, password, quotas)
         return tenant, FirstAdministrator(email=user.email, password=password, invitation_url=url)
 

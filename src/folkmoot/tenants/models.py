@@ -34,6 +34,8 @@ class Tenant(Changing):
     """Quota: people who are invited, active or inactive. None: no limit."""
     max_storage_bytes: Mapped[int | None] = mapped_column(BigInteger)
     """Quota: bytes of files. None: no limit."""
+    max_chunks: Mapped[int | None] = mapped_column(BigInteger)
+    """Quota: passages that its documents are cut into. None: no limit."""
     requests_per_minute: Mapped[int | None]
     """Quota: requests of all its people and keys together. None: the installation's default."""
 

@@ -66,6 +66,8 @@ class Quotas(Struct, frozen=True, kw_only=True):
     """People who are invited, active or inactive."""
     max_storage_bytes: int | None
     """Bytes of uploaded files."""
+    max_chunks: int | None
+    """Passages that documents are cut into, each of which is searched."""
     requests_per_minute: int | None
     """Requests of all people and keys together."""
 
@@ -75,6 +77,8 @@ class Usage(Struct, frozen=True, kw_only=True):
     """People who are invited, active or inactive."""
     storage_bytes: int
     """Bytes of uploaded files."""
+    chunks: int
+    """Passages that documents are cut into."""
 
 
 class OrganisationOut(Struct, frozen=True, kw_only=True):
@@ -95,6 +99,7 @@ class OrganisationOut(Struct, frozen=True, kw_only=True):
             quotas=Quotas(
                 max_users=tenant.max_users,
                 max_storage_bytes=tenant.max_storage_bytes,
+                max_chunks=tenant.max_chunks,
                 requests_per_minute=tenant.requests_per_minute,
             ),
             usage=usage,

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import msgspec
 from msgspec import UNSET
-from sqlalchemy import BigInteger, String, Uuid, column, delete, func, insert, select, table, text
+from sqlalchemy import BigInteger, Integer, String, Uuid, column, delete, func, insert, select, table, text
 
 from folkmoot.kit.errors import Conflict, NotFound, ValidationFailed
 from folkmoot.kit.paging import check_match
@@ -23,6 +23,7 @@ ORGANISATION = Tenant.id != PLATFORM
 # Tables of the layers above, of which this one only counts rows.
 _USERS = table("users", column("tenant_id", Uuid()), column("state", String()))
 _FILES = table("files", column("tenant_id", Uuid()), column("size", BigInteger()))
+_DOCUMENTS = table("documents", column("tenant_id", Uuid()), column("chunk_count", Integer()))
 _ENABLED = text("SELECT 1 FROM login_methods WHERE tenant_id = :tenant AND enabled LIMIT 1")
 _BUDGETED = text("SELECT 1 FROM budgets WHERE tenant_id = :tenant LIMIT 1")
 _SPENT = text("SELECT 1 FROM usage_entries WHERE tenant_id = :tenant AND cost <> 0 LIMIT 1")
@@ -209,13 +210,19 @@ async def update_tenant(tenant: Tenant, change: msgspec.Struct, work: Work) -> l
 
 async def usage(work: Work) -> Usage:
     """What the tenant of the work uses of its quotas."""
-    return Usage(users=await _users(work), storage_bytes=await stored_bytes(work))
+    return Usage(users=await _users(work), storage_bytes=await stored_bytes(work), chunks=await stored_chunks(work))
 
 
 async def stored_bytes(work: Work) -> int:
     """Bytes of the uploaded files of the tenant of the work; one that still comes in counts as nothing."""
     total = select(func.coalesce(func.sum(_FILES.c.size), 0)).where(_FILES.c.tenant_id == work.principal.tenant)
     return int(await work.session.scalar(total) or 0)
+
+
+async def stored_chunks(work: Work) -> int:
+    """Passages of all documents of the tenant of the work."""
+    total = select(func.coalesce(func.sum(_DOCUMENTS.c.chunk_count), 0))
+    return int(await work.session.scalar(total.where(_DOCUMENTS.c.tenant_id == work.principal.tenant)) or 0)
 
 
 async def storage_room(work: Work, *, lock: bool = False) -> int | None:

@@ -45,6 +45,7 @@ class _Document:
         self._notes = {
             "footnote": self._note_nodes("footnotes", "The footnotes"),
             "endnote": self._note_nodes("endnotes", "The endnotes"),
+            "comment": self._note_nodes("comments", "The comments"),
         }
         self._sections = [node for node in self._root.iter() if _is_section(node)]
         self._section = 0
@@ -112,8 +113,10 @@ class _Document:
         if node is None:
             return
         text = "\n".join(block.text for block in self._aside(node))
+        # Of a comment it matters who says so.
+        author = one_line(attr(node, "author") or "")[:200]
         if text:
-            yield Block(text=text, kind="note", page=page)
+            yield Block(text=f"{author}: {text}" if author else text, kind="note", page=page)
 
     def _blocks(self, container: Node) -> Iterator[Block]:
         for node in children(container):

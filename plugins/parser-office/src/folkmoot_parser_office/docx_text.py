@@ -87,7 +87,7 @@ class Inline:
         """Contents of text boxes that are anchored here."""
         self.graphics: list[Node] = []
         self.notes: list[tuple[str, str]] = []
-        """Kind and id of foot- and endnotes that are referred to."""
+        """Kind and id of foot- and endnotes, and of comments, that are referred to."""
         self.languages: dict[str, int] = {}
         """Characters per language, where runs name one."""
 
@@ -160,7 +160,7 @@ class Inline:
             self._add(_symbol(node))
         elif name == "fldChar":
             self._field(node)
-        elif name in {"footnoteReference", "endnoteReference"}:
+        elif name in {"footnoteReference", "endnoteReference", "commentReference"}:
             identity = attr(node, "id")
             if identity is not None:
                 self.notes.append((name.removesuffix("Reference"), identity))

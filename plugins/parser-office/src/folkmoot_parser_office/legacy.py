@@ -1,16 +1,21 @@
-"""Files this plugin knows and does not read: it says what they are and what to do."""
+"""Files in the container of before 2007: opened if there is a password around a newer one, else refused with advice."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib import import_module
 from typing import NoReturn
 
-from folkmoot_sdk import CorruptFile, EncryptedFile, Parsed, Source, UnsupportedFile
+from folkmoot_sdk import CorruptFile, Parsed, Source, UnsupportedFile
 
 from folkmoot_parser_office.cfb import CFB_MAGIC, directory_names
+from folkmoot_parser_office.encrypted import is_encrypted, unlock
+from folkmoot_parser_office.sniff import EXCEL_TYPES, POWERPOINT_TYPES, WORD_TYPES, ooxml_type
 
 # The directory may stand at the end of the file; a hundred megabytes is what the host lets in by default.
 _READ_LIMIT = 128 << 20
+_HEAD = 64 * 1024
+_READERS = ((WORD_TYPES, "docx"), (POWERPOINT_TYPES, "pptx"), (EXCEL_TYPES, "xlsx"))
 _OLD = {
     "WordDocument": ("Word", ".docx"),
     "Workbook": ("Excel", ".xlsx"),
@@ -21,11 +26,19 @@ _BY_SUFFIX = {"do": ("Word", ".docx"), "xl": ("Excel", ".xlsx"), "pp": ("PowerPo
 
 
 def parse(source: Source) -> Iterator[Parsed]:
-    """Never yields. Raises `EncryptedFile`, `UnsupportedFile` or `CorruptFile`."""
+    """What a password opens; else nothing. Raises `EncryptedFile`, `UnsupportedFile` or `CorruptFile`."""
     source.file.seek(0)
     if not source.file.read(1):
         raise CorruptFile(f"{source.name!r} is empty: upload it again")
-    refuse(source)
+    if not is_encrypted(source):
+        refuse(source)
+    opened = unlock(source)
+    media_type = ooxml_type(opened.file.read(_HEAD))
+    for types, module in _READERS:
+        if media_type in types:
+            yield from import_module(f"folkmoot_parser_office.{module}").parse(opened)
+            return
+    raise CorruptFile(f"{source.name!r} holds no Word, PowerPoint or Excel file under its password: save it anew")
 
 
 def refuse(source: Source) -> NoReturn:
@@ -33,16 +46,15 @@ def refuse(source: Source) -> NoReturn:
     source.file.seek(0)
     data = source.file.read(_READ_LIMIT)
     names = directory_names(data) if data.startswith(CFB_MAGIC) else frozenset[str]()
-    if "EncryptedPackage" in names:
-        raise EncryptedFile(
-            f"{source.name!r} is protected with a password: remove the password in Office and upload it again"
-        )
     for stream, (program, suffix) in _OLD.items():
         if stream in names:
             raise UnsupportedFile(_advice(source.name, program, suffix))
     suffix = source.name.lower().rpartition(".")[2]
     if suffix == "xlsb":
-        raise UnsupportedFile(f"{source.name!r} is a binary Excel workbook: convert it to .xlsx and upload it again")
+        raise UnsupportedFile(
+            f"{source.name!r} is a binary Excel workbook, which is not read here: "
+            "convert it to .xlsx (open it in Excel, choose Save As, and there the type .xlsx) and upload that file"
+        )
     known = _BY_SUFFIX.get(suffix[:2])
     if known and len(suffix) == 3:
         raise UnsupportedFile(_advice(source.name, *known))
@@ -54,6 +66,6 @@ def refuse(source: Source) -> NoReturn:
 
 def _advice(name: str, program: str, suffix: str) -> str:
     return (
-        f"{name!r} is in the format of {program} before 2007, which is not read here: "
-        f"convert it to {suffix} and upload it again"
+        f"{name!r} is in the format of {program} before 2007, which is not read here: convert it to {suffix} "
+        f"(open it in {program} or LibreOffice, choose Save As, and there the type {suffix}) and upload that file"
     )

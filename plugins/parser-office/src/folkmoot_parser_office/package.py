@@ -21,6 +21,7 @@ from urllib.parse import unquote
 from folkmoot_sdk import Block, CorruptFile, EncryptedFile, Parsed, ParserError, Source, TooLarge, UnsupportedFile
 
 from folkmoot_parser_office.cfb import CFB_MAGIC
+from folkmoot_parser_office.encrypted import is_encrypted, unlock
 from folkmoot_parser_office.legacy import refuse
 from folkmoot_parser_office.tree import Node, attr, local
 
@@ -212,7 +213,7 @@ def guarded(parse: Callable[[Package], Iterator[Parsed]]) -> Callable[[Source], 
     def run(source: Source) -> Iterator[Parsed]:
         left = MOST_TEXT
         try:
-            for item in parse(Package(source)):
+            for item in parse(Package(unlock(source) if is_encrypted(source) else source)):
                 if isinstance(item, Block):
                     left -= len(item.text)
                     if left < 0:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from folkmoot_sdk import Block, BlockKind, DocumentInfo, Parsed, Progress
 
+from folkmoot_parser_office import comments
 from folkmoot_parser_office.drawing import alternative_text, graphic, one_line, paragraph_text, table_text
 from folkmoot_parser_office.numbers import counted
 from folkmoot_parser_office.package import Package, Relationship, guarded
@@ -74,6 +75,7 @@ class _Deck:
         self._bases: dict[str, Node | None] = {}
         self._languages: Counter[str] = Counter()
         self._footers: set[str] = set()
+        self._authors = comments.authors(package, self._ties.values())
 
     def read(self) -> Iterator[Parsed]:
         slides = list(self._slides())
@@ -111,6 +113,8 @@ class _Deck:
         notes_root = self._package.find_tree(notes, f"The notes of slide {page}") if notes else None
         if notes_root is not None:
             yield from self._notes(notes_root, page)
+        for text in comments.of_slide(self._package, slide.ties.values(), self._authors):
+            yield Block(text=text, kind="note", page=page)
 
     def _bases_of(self, part: str) -> list[Node]:
         bases: list[Node] = []

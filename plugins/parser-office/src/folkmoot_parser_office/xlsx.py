@@ -12,6 +12,7 @@ from itertools import chain
 
 from folkmoot_sdk import Block, DocumentInfo, Parsed, Progress
 
+from folkmoot_parser_office import comments
 from folkmoot_parser_office.drawing import chart, paragraph_text
 from folkmoot_parser_office.package import Package, Relationship, guarded
 from folkmoot_parser_office.properties import language_of, title_of
@@ -40,6 +41,7 @@ class _Workbook:
         styles = self._target("styles")
         root = package.find_tree(styles, "The formats of numbers") if styles else None
         self._formats = formatters(root, epoch)
+        self._authors = comments.authors(package, self._ties.values())
         self._done = 0
         self._total = 0
 
@@ -86,6 +88,8 @@ class _Workbook:
             if tie.kind == "drawing" and tie.target in self._package:
                 for text in self._drawing(tie.target, with_tables=kind != "worksheet"):
                     yield Block(text=text[1], kind="table" if text[0] == "table" else "paragraph", sheet=name)
+        for text in comments.of_sheet(self._package, ties.values(), self._authors):
+            yield Block(text=text, kind="note", sheet=name)
 
     def _cells(self, name: str, part: str, ties: dict[str, Relationship], strings: list[str]) -> Iterator[Parsed]:
         ticks: list[bool] = []
