@@ -29,7 +29,7 @@ from folkmoot.conversations import prompt
 from folkmoot.conversations.cite import CitedPassage, MarkerReader, citation
 from folkmoot.conversations.guarded import classes_in, guards
 from folkmoot.conversations.models import Conversation, Message
-from folkmoot.conversations.schemas import ending
+from folkmoot.conversations.schemas import ending, retrieved
 from folkmoot.kit.access import Principal
 from folkmoot.kit.app import App
 from folkmoot.kit.errors import AppError, Conflict, NotAvailable
@@ -238,7 +238,7 @@ async def _write(app: App, run: Run, writer: StreamWriter) -> None:
         hits = await search(app, run.principal, account, collections, run.question, PASSAGES, asked_in=run.space_id)
         passages = [_passage(n, hit) for n, hit in enumerate(hits, start=1)]
         run.passages = [_reference(item) for item in passages]
-        writer.write("retrieval.completed", {"passages": run.passages})
+        writer.write("retrieval.completed", retrieved(run.passages))
 
     def build(info: ModelInfo) -> ChatRequest:
         return prompt.build(

@@ -10,7 +10,7 @@ from uuid import UUID
 import msgspec
 
 from folkmoot.conversations.models import Message
-from folkmoot.conversations.schemas import created, ending
+from folkmoot.conversations.schemas import created, ending, retrieved
 from folkmoot.conversations.service import OPEN, ConversationService
 from folkmoot.kit.access import Principal
 from folkmoot.kit.app import App
@@ -49,7 +49,7 @@ def _replayed(message: Message, after: int) -> list[Entry]:
     if after == 0:
         rows = [("message.created", created(message))]
         if message.collection_ids:
-            rows.append(("retrieval.completed", {"passages": message.passages}))
+            rows.append(("retrieval.completed", retrieved(message.passages)))
         if message.content:
             rows.append(("text.delta", {"text": message.content}))
         rows += [("citation", item) for item in message.citations]

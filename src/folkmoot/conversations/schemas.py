@@ -11,6 +11,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from folkmoot.conversations.models import Conversation, Message
 from folkmoot.kit.structs import Input, Struct
+from folkmoot.knowledge.fuse import NOTHING
 
 Origin = Literal["app", "api"]
 Title = Annotated[str, Meta(max_length=200, examples=["Fences"])]
@@ -150,6 +151,8 @@ class PassageRef(Struct, frozen=True, kw_only=True):
 
 class RetrievalCompleted(Struct, frozen=True, kw_only=True, tag="retrieval.completed", tag_field="event"):
     passages: list[PassageRef]
+    relevant: bool
+    """False if not even the best passage is likely to have what was asked for."""
 
 
 class TextDelta(Struct, frozen=True, kw_only=True, tag="text.delta", tag_field="event"):
@@ -187,6 +190,11 @@ def created(message: Message) -> dict[str, Any]:
         "message_id": str(message.id),
         "model": message.model,
     }
+
+
+def retrieved(passages: list[dict[str, Any]]) -> dict[str, Any]:
+    """The data of `retrieval.completed`."""
+    return {"passages": passages, "relevant": any(passage["score"] >= NOTHING for passage in passages)}
 
 
 def ending(message: Message) -> tuple[str, Any]:
