@@ -11,12 +11,20 @@ class Report:
 
     def line(self, what: str, value: float, unit: str, goal: float, reference: str) -> None:
         """`goal` is the most that `value` may be."""
-        met = value <= goal
-        self._missed += not met
-        print(
-            f"{'ok  ' if met else 'OVER'} {what:52} {value:9.2f} {unit:3} goal {goal:g} {unit}; {reference}", flush=True
-        )
+        self._print("OVER ", what, value, unit, f"goal {goal:g} {unit}", reference, met=value <= goal)
+
+    def at_least(self, what: str, value: float, unit: str, goal: float, reference: str) -> None:
+        """`goal` is the least that `value` may be."""
+        self._print("UNDER", what, value, unit, f"goal at least {goal:g} {unit}", reference, met=value >= goal)
+
+    def note(self, text: str) -> None:
+        """A line without a goal: what the figures are made of."""
+        print(f"      {text}", flush=True)
 
     def close(self) -> int:
-        print(f"{self._missed} over their goal" if self._missed else "all within their goals")
+        print(f"{self._missed} missed their goal" if self._missed else "all within their goals")
         return 1 if self._missed else 0
+
+    def _print(self, missed: str, what: str, value: float, unit: str, goal: str, reference: str, *, met: bool) -> None:
+        self._missed += not met
+        print(f"{'ok   ' if met else missed} {what:52} {value:9.2f} {unit:3} {goal}; {reference}", flush=True)

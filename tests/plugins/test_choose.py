@@ -42,9 +42,12 @@ def test_the_name_decides_among_texts():
     assert chosen(b"# Hello", "a.MD") == ("markdown", "text/markdown")
     assert chosen(b"a\tb", "a.tsv") == ("csv", "text/tab-separated-values")
     assert chosen("hej".encode("utf-16"), "a.txt") == ("text", "text/plain")
+    assert chosen(b'{"a": 1}', "a.json") == ("json", "application/json")
+    assert chosen(b'{"a": 1}\n{"a": 2}', "a.ndjson") == ("json", "application/jsonl")
+    assert chosen(b"<a/>", "a.xml") == ("xml", "application/xml")
 
 
-@pytest.mark.parametrize("name", ["main.py", "README", "data.json", "../../etc/passwd", ".hidden"])
+@pytest.mark.parametrize("name", ["main.py", "README", "data.unknown", "../../etc/passwd", ".hidden"])
 def test_text_of_an_unknown_kind_is_still_text(name):
     assert chosen(b'{"a": "text"}', name) == ("text", "text/plain")
 
@@ -74,7 +77,9 @@ def test_a_container_that_cannot_be_told_from_its_first_bytes_is_left_to_its_par
     ],
 )
 def test_what_cannot_be_read_is_refused_with_what_can(head, name, what):
-    with pytest.raises(UnsupportedFile, match=rf"{name} is {what}.*CSV, DOCX, HTML, Markdown, PDF, Plain text"):
+    with pytest.raises(
+        UnsupportedFile, match=rf"{name} is {what}.*CSV, DOCX, HTML, JSON, Markdown, PDF, Plain text, XML"
+    ):
         chosen(head, name)
 
 

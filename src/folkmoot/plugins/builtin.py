@@ -21,8 +21,11 @@ _HTML = re.compile(
 
 
 def _nothing_is_certain(_head: bytes) -> str | None:
-    """Any text may be plain text, Markdown or CSV: only the name tells."""
+    """Any text may be plain text, Markdown, CSV or JSON: only the name tells."""
     return None
+
+
+_XML = re.compile(rb"\s{0,100}<\?xml\s{1,10}version\s{0,10}=")
 
 
 def _sniff_html(head: bytes) -> str | None:
@@ -30,6 +33,13 @@ def _sniff_html(head: bytes) -> str | None:
     if head.startswith((b"\xff\xfe", b"\xfe\xff")):
         head = head.replace(b"\x00", b"")[2:]
     return "text/html" if _HTML.match(head.removeprefix(b"\xef\xbb\xbf")) else None
+
+
+def _sniff_xml(head: bytes) -> str | None:
+    """What says so itself; XHTML does too, and is read as HTML."""
+    plain = head[:2048].replace(b"\x00", b"") if head.startswith((b"\xff\xfe", b"\xfe\xff")) else head[:2048]
+    found = _XML.match(plain.removeprefix(b"\xef\xbb\xbf").lstrip(b"\xff\xfe"))
+    return "application/xml" if found and _sniff_html(head) is None else None
 
 
 def _parse_text(source: Source) -> Iterator[Parsed]:
@@ -54,6 +64,18 @@ def _parse_csv(source: Source) -> Iterator[Parsed]:
     from folkmoot.plugins.parsers import csv
 
     return csv.parse(source)
+
+
+def _parse_json(source: Source) -> Iterator[Parsed]:
+    from folkmoot.plugins.parsers import json
+
+    return json.parse(source)
+
+
+def _parse_xml(source: Source) -> Iterator[Parsed]:
+    from folkmoot.plugins.parsers import xml
+
+    return xml.parse(source)
 
 
 @hookimpl
@@ -90,5 +112,21 @@ def register_parsers() -> list[ParserSpec]:
             suffixes=(".csv", ".tsv", ".tab"),
             parse=_parse_csv,
             sniff=_nothing_is_certain,
+        ),
+        ParserSpec(
+            kind="json",
+            title="JSON",
+            media_types=("application/json", "application/jsonl"),
+            suffixes=(".json", ".jsonl", ".ndjson", ".geojson", ".ipynb"),
+            parse=_parse_json,
+            sniff=_nothing_is_certain,
+        ),
+        ParserSpec(
+            kind="xml",
+            title="XML",
+            media_types=("application/xml", "text/xml", "application/rss+xml", "application/atom+xml"),
+            suffixes=(".xml", ".rss", ".atom", ".rdf", ".opml"),
+            parse=_parse_xml,
+            sniff=_sniff_xml,
         ),
     ]

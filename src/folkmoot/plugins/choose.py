@@ -43,6 +43,18 @@ _SIGNATURES: dict[str, tuple[str, tuple[bytes, ...]]] = {
 }
 """By suffix: how people call the format, and how its files begin. A PDF may have some bytes before it."""
 
+_MEDIA_TYPES = {
+    ".tsv": "text/tab-separated-values",
+    ".tab": "text/tab-separated-values",
+    ".xhtml": "application/xhtml+xml",
+    ".xml": "application/xml",
+    ".rss": "application/rss+xml",
+    ".atom": "application/atom+xml",
+    ".jsonl": "application/jsonl",
+    ".ndjson": "application/jsonl",
+}
+"""What a suffix means where the operating system's own table says nothing, or something else."""
+
 _KNOWN: tuple[tuple[bytes, str], ...] = (
     (b"%PDF-", "a PDF"),
     (b"PK\x03\x04", "a ZIP archive or a document made of one"),
@@ -100,7 +112,7 @@ def choose_parser(parsers: Sequence[ParserSpec], head: bytes, name: str) -> tupl
         if is_text or not media_type.startswith("text/"):
             return named, media_type
     elif is_text and (text := next((s for s in parsers if "text/plain" in s.media_types), None)) is not None:
-        # A format that nobody has a reader for is still text where its bytes are: source code, JSON, logs.
+        # A format that nobody has a reader for is still text where its bytes are: source code, settings, logs.
         _refuse_wrong_name(head, name, suffix)
         return text, "text/plain"
     title, signatures = _SIGNATURES.get(suffix, ("", ()))
@@ -131,10 +143,8 @@ def _media_type(spec: ParserSpec, suffix: str) -> str:
     """The media type that belongs to the suffix; a spec lists both, and need not list them in step."""
     if len(spec.media_types) == 1:
         return spec.media_types[0]
-    if suffix in {".tsv", ".tab"} and "text/tab-separated-values" in spec.media_types:
-        return "text/tab-separated-values"
-    if suffix == ".xhtml" and "application/xhtml+xml" in spec.media_types:
-        return "application/xhtml+xml"
+    if (named := _MEDIA_TYPES.get(suffix)) in spec.media_types:
+        return named
     import mimetypes
 
     guessed = mimetypes.types_map.get(suffix, "")

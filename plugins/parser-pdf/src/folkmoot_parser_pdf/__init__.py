@@ -25,7 +25,7 @@ def sniff(head: bytes) -> str | None:
 def parse(source: Source) -> Iterator[Parsed]:
     """Yield the blocks of a PDF, page by page.
 
-    Takes the option `max_pages` (default 5000). Raises `EncryptedFile`, `CorruptFile`, `TooLarge`, and
+    Takes the option `max_pages` (default 200,000). Raises `EncryptedFile`, `CorruptFile`, `TooLarge`, and
     `ParserUnavailable` where pypdfium2 has no build for this machine.
     """
     # pypdfium2 loads 7 MB of native code: only a process that reads a PDF should pay for it.

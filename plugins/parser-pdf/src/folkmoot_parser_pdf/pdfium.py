@@ -9,18 +9,27 @@ from __future__ import annotations
 import ctypes
 import math
 import re
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
-from importlib import import_module
+from collections.abc import Iterator
 from typing import Any
 
-from folkmoot_sdk import CorruptFile, EncryptedFile, ParserUnavailable, Source, TooLarge
+from folkmoot_sdk import TooLarge
 
-from folkmoot_parser_pdf.text import RTL, clean, is_rtl
+from folkmoot_parser_pdf.text import RTL, clean, is_rtl, unreadable
 
 MAX_CHARS_ON_PAGE = 2_000_000
 MAX_BOOKMARKS = 20_000
 MAX_BOOKMARK_DEPTH = 12
+MAX_ATTACHMENTS = 1000
+FEW = 100
+"""Characters that may stand on a scan: a stamp, a page number, the name of the scanner."""
+SCANNED = 0.7
+"""Of a page that one picture covers: more than any figure does."""
+MANY_SHAPES = 100
+"""Lines and curves, where letters were turned into drawings."""
+MANY_TEXTS = 20
+"""Stretches of text out of which PDFium makes not one character; white space would be fewer."""
+ASKED = 64
+"""Characters of a page whose codes are looked at."""
 GAP = 0.75
 """In heights of the letters: a gap this wide may part two columns, or two cells. Most justified text stays below."""
 
@@ -55,12 +64,15 @@ class Fragment:
 class Page:
     """What stands on one page, before anything is known of the others."""
 
-    __slots__ = ("fragments", "height", "number", "pictures", "width")
+    __slots__ = ("fragments", "height", "number", "pictures", "unmapped", "width")
 
     def __init__(self, number: int, width: float, height: float) -> None:
         self.number, self.width, self.height = number, width, height
         self.fragments: list[Fragment] = []
         self.pictures = False
+        """It is a scan, or drawn: what it says is not there as text."""
+        self.unmapped = 0.0
+        """The share of its characters that are glyphs of a font which does not say what letters they are."""
 
 
 class Bookmark:
@@ -123,21 +135,44 @@ class Document:
             if not text:
                 return None
             try:
-                page.fragments = _Reader(raw, handle, text, self._name, number).fragments()
+                reader = _Reader(raw, handle, text, self._name, number)
+                page.fragments = reader.fragments()
+                page.unmapped = reader.unmapped()
             finally:
                 raw.FPDFText_ClosePage(text)
-            if not page.fragments:
-                page.pictures = self._has_pictures(handle)
+            said = sum(len(one.text) for one in page.fragments[:FEW])
+            if said < FEW:
+                page.pictures = self._is_picture(handle, page, empty=not said)
             return page
         finally:
             raw.FPDF_ClosePage(handle)
 
-    def _has_pictures(self, handle: Any) -> bool:
-        kinds = (self._raw.FPDF_PAGEOBJ_IMAGE, self._raw.FPDF_PAGEOBJ_FORM)
-        return any(
-            self._raw.FPDFPageObj_GetType(self._raw.FPDFPage_GetObject(handle, index)) in kinds
-            for index in range(min(1000, self._raw.FPDFPage_CountObjects(handle)))
-        )
+    def attachments(self) -> int:
+        """How many files are attached."""
+        return min(MAX_ATTACHMENTS, max(0, self._raw.FPDFDoc_GetAttachmentCount(self._handle)))
+
+    def _is_picture(self, handle: Any, page: Page, *, empty: bool) -> bool:
+        """Whether a page of few words or none is a picture: any will do on an empty one, else it has to be large."""
+        raw = self._raw
+        count: int = raw.FPDFPage_CountObjects(handle)
+        sides = [ctypes.c_float() for _ in range(4)]
+        shapes = texts = 0
+        for index in range(min(1000, count)):
+            one = raw.FPDFPage_GetObject(handle, index)
+            kind = raw.FPDFPageObj_GetType(one)
+            shapes += kind == raw.FPDF_PAGEOBJ_PATH
+            texts += kind == raw.FPDF_PAGEOBJ_TEXT
+            if kind not in (raw.FPDF_PAGEOBJ_IMAGE, raw.FPDF_PAGEOBJ_FORM):
+                continue
+            if empty:
+                return True
+            if kind == raw.FPDF_PAGEOBJ_IMAGE and raw.FPDFPageObj_GetBounds(one, *map(ctypes.byref, sides)):
+                left, low, right, high = (side.value for side in sides)
+                if (right - left) * (high - low) >= SCANNED * page.width * page.height:
+                    return True
+        if empty and texts >= MANY_TEXTS:
+            page.unmapped = 1.0
+        return empty and shapes >= MANY_SHAPES
 
     def _string(self, call: Any, *arguments: Any) -> str | None:
         length = call(self._handle, *arguments, None, 0)
@@ -192,6 +227,8 @@ class _Reader:
                 # Its box is as unreliable as its code; the letter before it stands on the line for sure.
                 last = self._character(match.end() - 2) if len(word) > 1 else first
                 word = word[:-1] + "-"
+            if mixed and first[0] < last[0] and is_rtl(word):
+                word = word[::-1]  # the first letter stands left of the last: PDFium has turned it round
             left, right = min(first[0], last[0]), max(first[2], last[2])
             bottom, top = min(first[1], last[1]), max(first[3], last[3])
             # Either side, as a line from right to left grows leftwards.
@@ -216,6 +253,20 @@ class _Reader:
         for order, fragment in enumerate(found):
             fragment.order = order
         return found
+
+    def unmapped(self) -> float:
+        """The share of characters without a meaning, by asking for some of them from all over the page."""
+        raw, text = self._raw, self._text
+        count: int = raw.FPDFText_CountChars(text)
+        asked = wrong = 0
+        for index in range(0, count, max(1, count // ASKED)):
+            code: int = raw.FPDFText_GetUnicode(text, index)
+            if code in {9, 10, 13, 32}:
+                continue
+            asked += 1
+            if raw.FPDFText_HasUnicodeMapError(text, index) == 1 or unreadable(code):
+                wrong += raw.FPDFText_IsGenerated(text, index) != 1
+        return wrong / asked if asked else 0.0
 
     def _ligatures(self, text: str) -> str:
         """The letters of lam-alef in reading order: PDFium turns round what is one glyph in the font."""
@@ -282,36 +333,3 @@ class _Reader:
         if not size or not self._raw.FPDFText_GetMatrix(self._text, index, ctypes.byref(matrix)):
             return height
         return abs(size) * math.hypot(matrix.c, matrix.d) or height
-
-
-@contextmanager
-def opened(source: Source) -> Generator[Document, None, None]:
-    """The document of `source`. Raises `EncryptedFile`, `CorruptFile`, `ParserUnavailable`."""
-    try:
-        import_module("pypdfium2")  # starts the library
-        raw: Any = import_module("pypdfium2.raw")
-    except (ImportError, OSError) as error:
-        raise ParserUnavailable(
-            f"{source.name} cannot be read: pypdfium2 does not load on this machine ({error})"
-        ) from error
-    name = source.name
-    data = source.file.read()
-    if not data:
-        raise CorruptFile(f"{name} is empty: upload the file again")
-    if b"%PDF-" not in data[:1024]:
-        raise CorruptFile(f"{name} does not begin as a PDF does: it is of another format, or damaged")
-    password = None if source.password is None else source.password.encode("utf-8", "replace")
-    handle = raw.FPDF_LoadMemDocument64(data, len(data), password)
-    if not handle:
-        code = raw.FPDF_GetLastError()
-        if code == raw.FPDF_ERR_PASSWORD and source.password is None:
-            raise EncryptedFile(f"{name} is encrypted: give its password, or upload a copy without one")
-        if code == raw.FPDF_ERR_PASSWORD:
-            raise EncryptedFile(f"{name} does not open with this password: give another one")
-        if code == raw.FPDF_ERR_SECURITY:
-            raise EncryptedFile(f"{name} is encrypted in a way that is not supported: upload a copy without protection")
-        raise CorruptFile(f"{name} is damaged or cut off and cannot be opened: upload the file again")
-    try:
-        yield Document(raw, handle, name)
-    finally:
-        raw.FPDF_CloseDocument(handle)

@@ -35,6 +35,11 @@ def clean(text: str) -> str:
     return unicodedata.normalize("NFC", _UNREADABLE.sub("", text))
 
 
+def unreadable(code: int) -> bool:
+    """Whether a character code stands for no letter that anybody knows; the hyphen of PDFium is none of these."""
+    return code not in {2, 0xAD, 0xFFFE} and (code == 0 or _UNREADABLE.match(chr(min(code, 0x10FFFF))) is not None)
+
+
 def is_rtl(text: str) -> bool:
     """Written from right to left, most of it."""
     return not text.isascii() and len(_RTL.findall(text)) * 2 > sum(map(str.isalpha, text))

@@ -1,1 +1,1 @@
-"""The readers that come with the host: plain text, Markdown, HTML and CSV, written as any plugin would be."""
+"""The readers that come with the host: text, Markdown, HTML, CSV, JSON and XML, written as any plugin would be."""

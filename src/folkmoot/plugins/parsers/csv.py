@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 
 from folkmoot_sdk import Block, CorruptFile, DocumentInfo, Parsed, Source
 
-from folkmoot.plugins.parsers.text import detect_encoding, open_text
+from folkmoot.plugins.parsers.text import detect_encoding, open_text, refuse_larger
 
 LONGEST_FIELD = 1_000_000
 """Characters. A longer one is a quote that was never closed, and would swallow the rest of the file."""
@@ -29,8 +29,10 @@ _YEAR = re.compile(r"(?:1[89]|20)\d\d\Z")
 def parse(source: Source) -> Iterator[Parsed]:
     """One block of kind "row" for each row: `Name: Ada; Year: 1843`. Empty cells are left out.
 
-    Raises `UnsupportedFile` if it is not text, `CorruptFile` if it is empty or a quote is never closed.
+    Raises `UnsupportedFile` if it is not text, `CorruptFile` if it is empty or a quote is never closed,
+    `TooLarge` beyond 1 GiB.
     """
+    refuse_larger(source)
     encoding = detect_encoding(source.file, source.name).name
     with open_text(source, encoding) as stream:
         start = stream.read(_SAMPLE)
@@ -129,7 +131,9 @@ def _header(start: str, delimiter: str, skip: int) -> tuple[str, ...] | None:
     words = [cell for cell in filled if cell not in numbers]
     if not words or len(set(filled)) < len(filled) or max(map(len, filled)) > 200:
         return None
-    if any(not _YEAR.match(cell) for cell in numbers) or len(rows) == 1:
+    if any(not _YEAR.match(cell) for cell in numbers):
+        return None
+    if len(rows) == 1 and len(start) < _SAMPLE:
         return None
     if numbers and all(_same_kind(first, row) for row in rows[1:20]):
         return None

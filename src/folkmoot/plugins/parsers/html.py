@@ -12,57 +12,51 @@ from collections.abc import Iterator
 from importlib import import_module
 from typing import Any
 
-from folkmoot_sdk import Block, CorruptFile, DocumentInfo, Parsed, Source
+from folkmoot_sdk import Block, CorruptFile, DocumentInfo, Parsed, Source, TooLarge
 
-from folkmoot.plugins.parsers.text import detect_encoding
+from folkmoot.plugins.parsers.html_page import BREAK, names, reading_part
+from folkmoot.plugins.parsers.text import LARGEST_WHOLE, detect_encoding, refuse_larger
 
 etree: Any = import_module("lxml.etree")  # it comes without types
 
 _CHARSET = re.compile(rb"<meta[^>]{0,300}?charset\s{0,9}=\s{0,9}[\"']?\s{0,9}([A-Za-z0-9_:.-]{1,40})", re.IGNORECASE)
 
 
-def _names(words: str) -> frozenset[str]:
-    return frozenset(words.split())
-
-
-_DROPPED = _names(
-    "script style template noscript nav aside iframe object embed svg canvas audio video button input select "
-    "textarea datalist dialog map menu link meta base"
-)
-_DROPPED_ROLES = _names("navigation search complementary menu menubar toolbar dialog alertdialog")
-_PAGE_EDGES = frozenset(("header", "footer"))
-_EDGE_ROLES = frozenset(("banner", "contentinfo"))
-_HIDDEN = re.compile(r"(?:^|;)\s*(?:display\s*:\s*none|visibility\s*:\s*hidden)\b", re.IGNORECASE)
 _HEADINGS = {f"h{level}": level for level in range(1, 7)}
-_BLOCKS = _names(
+_BLOCKS = names(
     "address article aside blockquote body caption center dd details div dl dt fieldset figcaption figure "
-    "footer form h1 h2 h3 h4 h5 h6 header hr html li main ol p pre section summary table tbody td tfoot th "
+    "footer form h1 h2 h3 h4 h5 h6 header hr html li main nav ol p pre section summary table tbody td tfoot th "
     "thead tr ul"
 )
 _STRUCTURE = frozenset(("table", "pre", "figure", "article", "section", *_HEADINGS))
-_BREAK = "\u2028"
-"""Stands for <br> until white space is squeezed; no other white space keeps a line apart in HTML."""
 _LONGEST_LIST = 20_000
 _WIDEST = 100
 """Cells that one colspan or rowspan may claim."""
 
 
 def parse(source: Source) -> Iterator[Parsed]:
-    """Blocks in reading order. Raises `UnsupportedFile` if it is not text, `CorruptFile` if it is empty."""
+    """Blocks in reading order, without menus, banners and what else stands around the text.
+
+    Takes the option `main_only` (default true); with false everything that is shown is read. Raises
+    `UnsupportedFile` if it is not text, `CorruptFile` if it is empty, `TooLarge` beyond 32 MiB.
+    """
+    refuse_larger(source, LARGEST_WHOLE)
     encoding = _declared(source) or detect_encoding(source.file, source.name).name
     source.file.seek(0)
     root, cut = _tree(source.file.read().decode(encoding, errors="replace"))
+    if root is None and cut:
+        raise TooLarge(f"{source.name} takes more memory than there is to read it: split it and upload the parts")
     if root is None:
         raise CorruptFile(f"{source.name} cannot be read as HTML: there is not one element in it")
     found = root.find(".//title")
     title = " ".join("".join(found.itertext()).split()) if found is not None else ""
     language = root.get("lang") or root.get("{http://www.w3.org/XML/1998/namespace}lang")
     body = root.find("body")
-    yield from _read(root if body is None else body)
+    yield from _read(root if body is None else body, main_only=source.options.get("main_only") is not False)
     yield DocumentInfo(
         title=title or None,
         language=(language or "").strip() or None,
-        warnings=("parts of the page are nested too deeply to be read",) if cut else (),
+        warnings=(cut,) if cut else (),
     )
 
 
@@ -73,20 +67,24 @@ def fragment(html: str) -> Iterator[Block]:
         yield from _read(root)
 
 
-def _read(body: Any) -> Iterator[Block]:
-    _prune(body)
-    for part in _main(body):
+def _read(body: Any, *, main_only: bool = True) -> Iterator[Block]:
+    for part in reading_part(body, main_only=main_only):
         yield from _blocks(part)
 
 
-def _tree(html: str) -> tuple[Any, bool]:
-    """The root element, and whether the parser stopped at its greatest depth and left the rest out."""
+def _tree(html: str) -> tuple[Any, str]:
+    """The root element, and what kept the parser from reading to the end, as a sentence; empty if nothing did."""
     parser = etree.HTMLParser(encoding="utf-8", remove_comments=True, remove_pis=True)
     try:
         root = etree.fromstring(html.replace("\x00", "").encode("utf-8", errors="replace"), parser)
     except etree.XMLSyntaxError:
         root = None
-    return root, any("depth" in entry.message for entry in parser.error_log)
+    fatal = [entry.message for entry in parser.error_log if entry.level == etree.ErrorLevels.FATAL]
+    if not fatal:
+        return root, ""
+    if any("depth" in message for message in fatal):
+        return root, "parts of the page are nested too deeply to be read"
+    return root, "the page was read only in part: something in it is larger than its reader can hold"
 
 
 def _declared(source: Source) -> str | None:
@@ -102,68 +100,10 @@ def _declared(source: Source) -> str | None:
         return None
 
 
-def _prune(body: Any) -> None:
-    """Take out what a reader does not see or did not come for; what follows an element stays."""
-    doomed: list[Any] = []
-    for element in body.iter():
-        tag = element.tag
-        if tag == "br":
-            element.tail = _BREAK + (element.tail or "")
-        elif element is not body and (tag in _DROPPED or _is_hidden(element) or _is_around(element)):
-            doomed.append(element)
-    for element in doomed:
-        _empty(element)
-    whole = _length(body)
-    for form in [form for form in body.iter("form") if _length(form) * 2 < whole]:
-        _empty(form)  # a form around the whole page is how some systems make pages
-
-
-def _is_hidden(element: Any) -> bool:
-    return (
-        element.get("hidden") is not None
-        or element.get("aria-hidden") == "true"
-        or element.get("role") in _DROPPED_ROLES
-        or _HIDDEN.search(element.get("style") or "") is not None
-    )
-
-
-def _is_around(element: Any) -> bool:
-    """A header or footer of the page, not of an article in it, and the lists of links in any header."""
-    if element.tag in {"ul", "ol"}:
-        return any(above.tag == "header" for above in element.iterancestors())
-    if element.tag not in _PAGE_EDGES and element.get("role") not in _EDGE_ROLES:
-        return False
-    if any(above.tag in {"main", "article", "section"} for above in element.iterancestors()):
-        return False
-    return not (element.tag == "header" and element.find(".//h1") is not None)  # the page's only title
-
-
-def _empty(element: Any) -> None:
-    """Take out what is in it; the element stays, for joining up the text around it takes quadratic time."""
-    element.clear(keep_tail=True)
-    element.tag = "span"
-
-
-def _length(element: Any) -> int:
-    return sum(len(text.strip()) for text in element.itertext())
-
-
-def _main(body: Any) -> list[Any]:
-    """The elements that hold the main text: main, or the articles, or all of the page."""
-    whole = _length(body)
-    mains = [e for e in body.iter() if e.tag == "main" or e.get("role") == "main"]
-    if mains and _length(mains[0]) * 5 >= whole:
-        return mains[:1]
-    articles = [e for e in body.iter("article") if not any(a.tag == "article" for a in e.iterancestors())]
-    if articles and sum(map(_length, articles)) * 2 >= whole:
-        return articles
-    return [body]
-
-
 def _squeeze(text: str) -> str:
     """White space as a browser shows it: runs are one space, only <br> begins a line."""
     text = text.replace("\xad", "").replace("\u200b", "")
-    return "\n".join(line for part in text.split(_BREAK) if (line := " ".join(part.split())))
+    return "\n".join(line for part in text.split(BREAK) if (line := " ".join(part.split())))
 
 
 def _blocks(root: Any) -> Iterator[Block]:
@@ -203,7 +143,7 @@ def _whole(element: Any) -> Iterator[Block] | None:
         text = " ".join(_text(element).split())
         return iter([Block(text=text, kind="heading", level=_HEADINGS[tag])] if text else [])
     if tag == "pre":
-        code = "".join(element.itertext()).replace(_BREAK, "\n").strip()
+        code = "".join(element.itertext()).replace(BREAK, "\n").strip()
         return iter([Block(text=code, kind="code")] if code else [])
     if tag in {"ul", "ol"} and not any(below.tag in _STRUCTURE for below in element.iter()):
         return _list(element)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from folkmoot_sdk import Block, DocumentInfo, Parsed, Source
 from markdown_it import MarkdownIt
@@ -18,6 +18,14 @@ from folkmoot.plugins.parsers.text import read_text
 _FRONT_MATTER = re.compile(r"\s{0,100}(---|\+\+\+)[ \t]*\n(.{0,100000}?)\n(?:\1|\.\.\.)[ \t]*(?:\n|\Z)", re.DOTALL)
 _TITLE = re.compile(r"^title[ \t]*[:=][ \t]*(\S.*)$", re.IGNORECASE | re.MULTILINE)
 _LANGUAGE = re.compile(r"^lang(?:uage)?[ \t]*[:=][ \t]*[\"']?([A-Za-z]{2,3}(?:-[A-Za-z0-9]+)*)", re.MULTILINE)
+_REFERENCE = re.compile(r"^ {0,3}\[[^\]\n]{1,300}\]:[ \t]*\S+.*$", re.MULTILINE)
+_FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
+_TOP = re.compile(r"#{1,6} |[^\W\d_]")
+"""A line that no list, quote or code can go on with after an empty one."""
+_PIECE = 200_000
+"""Characters that are read at once, and some more up to the next place where they may be parted."""
+_DEEPEST = 100
+"""Levels of lists and quotes; markdown-it leaves out what is deeper, by default beyond 20."""
 _LONGEST_LIST = 20_000
 """Characters. A longer list goes on in the next block."""
 
@@ -33,11 +41,24 @@ def parse(source: Source) -> Iterator[Parsed]:
     """Blocks in reading order. Raises `UnsupportedFile` if it is not text, `CorruptFile` if it is empty."""
     text = read_text(source)
     info, text = _front_matter(text)
-    tokens = MarkdownIt("commonmark").enable(["table", "strikethrough"]).parse(text)
-    for block in _Walk(tokens).blocks():
-        if block.kind == "heading" and block.level == 1 and info.title is None:
-            info = DocumentInfo(title=block.text, language=info.language)
-        yield block
+    reader = MarkdownIt("commonmark", {"maxNesting": _DEEPEST}).enable(["table", "strikethrough"])
+    env: dict[str, Any] = {}
+    if len(text) > _PIECE:
+        reader.parse("\n".join(match[0] for match in _REFERENCE.finditer(text)), env)
+    found = False
+    for piece in _pieces(text):
+        for block in _Walk(reader.parse(piece, env)).blocks():
+            found = True
+            if block.kind == "heading" and block.level == 1 and info.title is None:
+                info = DocumentInfo(title=block.text, language=info.language)
+            yield block
+    if not found:
+        # Nothing but quotes in quotes, or a link's address: better its signs than no word of it.
+        yield from (
+            Block(text=piece)
+            for start in range(0, len(text), _LONGEST_LIST)
+            if (piece := text[start : start + _LONGEST_LIST].strip())
+        )
     if info.title or info.language:
         yield info
 
@@ -52,6 +73,29 @@ def _front_matter(text: str) -> tuple[DocumentInfo, str]:
         language=language[1] if language else None,
     )
     return info, text[match.end() :]
+
+
+def _pieces(text: str) -> Iterator[str]:
+    """The text in pieces that no block goes across: its tokens take two hundred times its own memory."""
+    start = end = 0
+    fence = ""
+    while end < len(text):
+        line_end = text.find("\n", end) + 1 or len(text)
+        if fence:
+            if text.startswith(fence, _first(text, end)):
+                fence = ""
+        elif opened := _FENCE.match(text, end):
+            fence = opened[1]
+        elif end - start > _PIECE and _TOP.match(text, end) and text.startswith("\n\n", end - 2):
+            yield text[start:end]
+            start = end
+        end = line_end
+    yield text[start:]
+
+
+def _first(text: str, at: int) -> int:
+    """Where a line that is indented by up to three spaces begins."""
+    return next((place for place in range(at, min(at + 3, len(text))) if text[place] != " "), at + 3)
 
 
 class _Walk:

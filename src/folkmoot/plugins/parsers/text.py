@@ -1,8 +1,8 @@
 """Plain text, and how bytes become text for every format that does not say its encoding.
 
 Files come from forty years of computers. The order of trust: a byte order mark, then UTF-8 (nothing else
-looks like it by accident), then UTF-16 and UTF-32 by where their zeros stand, then the old eight-bit sets
-of Western Europe by whether the letters that come out stand where letters stand, then charset-normalizer.
+looks like it by accident), then UTF-16 and UTF-32 by where their zeros stand, then the old sets by whether
+the letters that come out are those of a language (`alphabets`), then charset-normalizer.
 """
 
 from __future__ import annotations
@@ -14,12 +14,21 @@ from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from typing import BinaryIO, NamedTuple
 
-from folkmoot_sdk import Block, CorruptFile, DocumentInfo, Parsed, Source, UnsupportedFile
+from folkmoot_sdk import Block, CorruptFile, DocumentInfo, Parsed, Source, TooLarge, UnsupportedFile
+
+from folkmoot.plugins.parsers import alphabets
 
 LONGEST_BLOCK = 20_000
 """Characters. A paragraph beyond it goes on in the next block, so that no file makes a block of its size."""
 
+LARGEST = 1 << 30
+"""Bytes of a file that is read as it streams."""
+LARGEST_WHOLE = 32 << 20
+"""Bytes of a file that has to be in memory as a whole, with a tree made of it."""
+
 _CHUNK = 1 << 20
+_LOOKED_AT = 64 * _CHUNK
+"""Bytes of a file that its encoding is found by; no text is read that is much longer."""
 _SAMPLE = 1 << 16
 _BOMS = (
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -28,9 +37,6 @@ _BOMS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-_WESTERN = ("cp1252", "cp850", "mac_roman", "cp437")
-_WESTERN_LETTERS = frozenset("åäöÅÄÖæøÆØéÉüÜßèàáíóúñçêâôîëïÈÀÁÓÇœ")
-_WESTERN_SIGNS = frozenset("§°£€´¨½±µ×·«»“”‘’„–—…©®™¼¾²³%‰¿¡ \xa0")
 _CONTROLS = bytes(set(range(32)) - set(b"\t\n\r\f\v\x08\x1b")) + b"\x7f"
 
 
@@ -44,8 +50,10 @@ class Encoding(NamedTuple):
 def parse(source: Source) -> Iterator[Parsed]:
     """Paragraphs are what stands between blank lines; a form feed begins a page.
 
-    Raises `UnsupportedFile` if the bytes are not text in any encoding, `CorruptFile` if there are none.
+    Raises `UnsupportedFile` if the bytes are not text in any encoding, `CorruptFile` if there are none,
+    `TooLarge` beyond 1 GiB.
     """
+    refuse_larger(source)
     encoding = detect_encoding(source.file, source.name)
     page = 1 if encoding.pages else None
     paragraph: list[str] = []
@@ -77,6 +85,15 @@ def parse(source: Source) -> Iterator[Parsed]:
         yield DocumentInfo(page_count=page)
 
 
+def refuse_larger(source: Source, limit: int = LARGEST) -> None:
+    """Say no before the first byte is read. Raises `TooLarge`."""
+    if source.size > limit:
+        raise TooLarge(
+            f"{source.name} has {source.size / 1e6:,.0f} MB, at most {limit / 1e6:,.0f} MB of this format are read: "
+            "split it and upload the parts"
+        )
+
+
 @contextmanager
 def open_text(source: Source, encoding: str) -> Generator[io.TextIOWrapper, None, None]:
     """The file from its beginning as text, line ends made `\\n`, undecodable bytes shown as `\\ufffd`."""
@@ -89,7 +106,8 @@ def open_text(source: Source, encoding: str) -> Generator[io.TextIOWrapper, None
 
 
 def read_text(source: Source) -> str:
-    """The whole file as text. Raises `UnsupportedFile` if it is not text, `CorruptFile` if it is empty."""
+    """The whole file as text. Raises `TooLarge`, `UnsupportedFile` if it is not text, `CorruptFile` if it is empty."""
+    refuse_larger(source, LARGEST_WHOLE)
     with open_text(source, detect_encoding(source.file, source.name).name) as stream:
         return stream.read().replace("\x00", "")
 
@@ -100,24 +118,35 @@ def detect_encoding(file: BinaryIO, name: str) -> Encoding:
     head = file.read(_SAMPLE)
     if not head:
         raise CorruptFile(f"{name} is empty: there is nothing in it to read")
-    known = _by_marks(head)
+    known = _by_marks(head) or _by_escapes(head)
     if known is None and not looks_like_text(head):
         raise UnsupportedFile(f"{name} is not text: it is binary data, which the text readers cannot read")
     pages = False
     bad: bytes | None = None
     decoder = codecs.getincrementaldecoder("utf-8")()
     file.seek(0)
-    while chunk := file.read(_CHUNK):
+    for _ in range(_LOOKED_AT // _CHUNK):
+        chunk = file.read(_CHUNK)
         pages = pages or b"\f" in chunk
         if known is None and bad is None:
             try:
-                decoder.decode(chunk)
+                decoder.decode(chunk, final=not chunk)
             except UnicodeDecodeError as error:
-                start = max(0, error.start - 2000)
-                bad = bytes(error.object[start : start + 4 * _SAMPLE])
-        if pages and (bad is not None or known):
+                bad = _around(file, error, len(chunk))
+        if not chunk or (pages and (bad is not None or known)):
             break
     return Encoding(known or ("utf-8" if bad is None else _guess(bad)), pages)
+
+
+def _around(file: BinaryIO, error: UnicodeDecodeError, length: int) -> bytes:
+    """What stands around the first bytes that are not UTF-8; `file` is `length` bytes further than its last chunk."""
+    place = file.tell()
+    # The decoder may hold back some bytes of the chunk before: they come first in what it complains about.
+    wrong = place - length - (len(error.object) - length) + error.start
+    file.seek(max(0, wrong - 2000))
+    sample = file.read(4 * _SAMPLE)
+    file.seek(place)
+    return sample
 
 
 def looks_like_text(head: bytes) -> bool:
@@ -139,6 +168,11 @@ def _by_marks(head: bytes) -> str | None:
         if head.startswith(mark):
             return encoding
     return _by_zeros(head) if b"\x00" in head else None
+
+
+def _by_escapes(head: bytes) -> str | None:
+    """Japanese mail's encoding: all of it is ASCII, and switches of alphabet say what the letters stand for."""
+    return "iso2022_jp" if head.isascii() and (b"\x1b$B" in head or b"\x1b$@" in head) else None
 
 
 def _by_zeros(head: bytes) -> str | None:
@@ -173,38 +207,14 @@ def _guess(sample: bytes) -> str:
     """The likeliest encoding of text that is not UTF-8 throughout."""
     decoded = sample.decode("utf-8", errors="replace")
     broken = decoded.count("\ufffd")
-    if sum(c > "\x7f" for c in decoded) - broken > 4 * broken:
+    if sum(c > "\x7f" for c in decoded) - broken > 2 * broken:
         return "utf-8"  # a few damaged bytes in UTF-8, not another encoding
-    scores = [(score, name) for name in _WESTERN if (score := _western_score(sample, name)) is not None]
-    if scores and (best := max(scores, key=lambda pair: pair[0]))[0] > 0.8:
-        return best[1]
+    if (found := alphabets.guess(sample)) is not None:
+        return found.encoding
     from charset_normalizer import from_bytes
 
     match = from_bytes(sample[:_SAMPLE], threshold=0.5).best()
     return match.encoding if match is not None else "cp1252"
-
-
-def _western_score(sample: bytes, encoding: str) -> float | None:
-    """How well the characters above ASCII fit a Western language; 1 is perfectly, None not at all."""
-    text = _decode(sample, encoding)
-    if text is None:
-        return None
-    score = high = letters = 0
-    before = " "
-    for character in text:
-        if character > "\x7f":
-            high += 1
-            if character in _WESTERN_LETTERS:
-                # A capital letter after a small one is how the wrong table shows itself.
-                score += -1 if character.isupper() and before.islower() else 1
-            elif character in _WESTERN_SIGNS:
-                score += 0 if before.isalpha() else 1
-            else:
-                score -= 1
-        letters += character.isalpha()
-        before = character
-    # Where most letters are above ASCII it is Cyrillic, Greek or another script that lands on these letters.
-    return score / high if high and high < 0.35 * max(letters, 1) else None
 
 
 def _lines(stream: io.TextIOWrapper) -> Iterator[str]:
