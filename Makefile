@@ -34,7 +34,7 @@ fix: $(READY)
 	$(RUN)/ruff format $(CODE)
 
 bench: $(READY)
-	$(RUN)/python -m benchmarks
+	$(RUN)/python -m benchmarks $(if $(CORPORA),--corpora $(CORPORA))
 
 openapi: $(READY)
 	$(RUN)/folkmoot openapi > docs/openapi.json

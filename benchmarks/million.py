@@ -39,7 +39,9 @@ from folkmoot.kit.log import configure
 from folkmoot.knowledge import bm25, textindex
 from folkmoot.knowledge.filters import Filters, allowed
 from folkmoot.knowledge.models import Collection, EmbeddingSpace
-from folkmoot.knowledge.search import Retrieval, Searched
+from folkmoot.knowledge.passages import joined
+from folkmoot.knowledge.search import Retrieval
+from folkmoot.knowledge.spaces import Searched
 from folkmoot.knowledge.vectors import nearest
 from folkmoot.knowledge.words import key_of
 from folkmoot.settings import Settings
@@ -364,14 +366,15 @@ async def _texts(report: Report, library: Library, bare: asyncpg.Pool, asked: Se
 async def _both(report: Report, library: Library, asked: Sequence[str]) -> None:
     """The product's own search, but for the model that would embed the question."""
     vectors = dict(zip(asked, _questions(library, len(asked)), strict=True))
-    space = Searched(library.space_id, DIMENSIONS, [library.collection_id])
+    space = Searched(library.space_id, library.space_id, DIMENSIONS, [library.collection_id])
 
     async def found(query: str, part: int | None) -> int:
         filters = None if part is None else Filters(metadata={"part": part})
         retrieval = Retrieval(library.app, library.principal, [library.collection_id], query)
         await retrieval.read(filters)
         await retrieval.rank()
-        return len(await retrieval.hits([(space, vectors[query])], 10))
+        hits = await retrieval.hits([(space, vectors[query])], TOP)
+        return len(await joined(library.app, library.principal, hits, TOP))
 
     for name, part in (("no filter", None), ("a filter that keeps 2 %", 7)):
         middle, slow, _ = await _timed(lambda query, part=part: found(query, part), asked)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from types import SimpleNamespace
 from uuid import UUID
 
@@ -132,7 +133,9 @@ async def test_what_a_provider_counts_is_learnt_by_language(owner, app, stub):
         rate = await tokens.rate_of(work, model, "en")
         counted = sum(len(text.split()) for text in sent(stub)) / sum(count_tokens(text) for text in sent(stub))
         assert rate == pytest.approx(counted)
-        assert await tokens.rate_of(work, model, "sv") == pytest.approx(counted), "of the model, where no better is known"
+        assert await tokens.rate_of(work, model, "sv") == pytest.approx(counted), (
+            "of the model, where no better is known"
+        )
 
 
 async def test_a_count_that_cannot_be_is_not_learnt(owner, app, stub):
@@ -250,7 +253,7 @@ def test_whatever_a_model_says_scores_are_from_0_to_1_and_keep_its_order(raw):
     found = scores([Ranked(place, score) for place, score in enumerate(raw)], len(raw))
     assert all(0 <= score <= 1 for score in found)
     order = sorted(range(len(raw)), key=lambda place: raw[place])
-    assert all(found[one] <= found[other] for one, other in zip(order, order[1:], strict=False))
+    assert all(found[one] <= found[other] for one, other in itertools.pairwise(order))
 
 
 def test_probabilities_are_left_as_they_are_and_what_was_left_out_is_last():

@@ -373,14 +373,14 @@ async def test_search_uses_words_and_vectors_together(owner, app, stub, monkeypa
     lists = []
     fuse = searching.fuse
 
-    def seen(left, right):
-        lists.append((len(left), len(right)))
-        return fuse(left, right)
+    def seen(by_text, near):
+        lists.append((len(by_text), [len(one.found) for one in near]))
+        return fuse(by_text, near)
 
     monkeypatch.setattr(searching, "fuse", seen)
     found = await owner.post(f"/collections/{collection}/search", json={"query": "how high may a fence be"})
     assert found.json()["items"][0]["document_name"] == "a.txt"
-    assert lists == [(1, 2)]
+    assert lists == [(1, [2])]
 
 
 async def test_an_embedding_model_that_fails_leaves_the_document_to_be_found_by_its_words(owner, app):

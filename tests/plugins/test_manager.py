@@ -158,7 +158,7 @@ def test_a_hook_may_be_optional_and_parsers_come_by_priority(install):
         @hookimpl(optionalhook=True)
         def register_something_of_tomorrow(): return []
         @hookimpl
-        def register_parsers(): return [spec("low", priority=-1), spec("high", priority=5)]
+        def register_parsers(): return [spec("low", priority=-50), spec("high", priority=5)]
         """,
     )
     manager = PluginManager.load(None, ())

@@ -16,7 +16,7 @@ WAYS = (
     ("transcription", "transcription", "nothing is sent, and audio is refused"),
 )
 """What text is sent for, the kind of model that does it, and what happens if none may."""
-NOT_YET = {"reranking": "search does not rerank yet", "transcription": "nothing of a space is transcribed yet"}
+NOT_YET = {"transcription": "nothing of a space is transcribed yet"}
 """What no part of the product does with the text of a space; the models are those that might."""
 NOWHERE = (
     ("titles", "nothing is sent: the title of a conversation is its first words"),

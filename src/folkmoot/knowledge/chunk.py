@@ -6,7 +6,8 @@ checked against what was read, and neighbours can be joined by their offsets, so
 Cuts follow the structure. A page ends a chunk; a heading begins one, and its words are in it; paragraphs are
 packed until there is enough for one idea; a table stays whole where it fits, else it is cut between rows and each part
 carries the header row as context. Only what is longer than a chunk may be is cut inside: at line ends where
-lines mean something, else at the end of a sentence, a word, or wherever.
+lines mean something, else at the end of a sentence, a word, or wherever. How long a chunk may be depends on the model
+that embeds it (`tokens.limits`).
 """
 
 from __future__ import annotations
@@ -23,8 +24,19 @@ from folkmoot_sdk import Block, BlockKind
 TARGET_TOKENS = 350
 MAX_TOKENS = 512
 MIN_TOKENS = 60
-"""A chunk below it takes in what follows, even a heading; only what fits nowhere stays smaller."""
 
+
+class Limits(msgspec.Struct, frozen=True):
+    """How long chunks are to be, in tokens as `count_tokens` has them."""
+
+    target: int = TARGET_TOKENS
+    """Enough for one idea."""
+    most: int = MAX_TOKENS
+    least: int = MIN_TOKENS
+    """A chunk below it takes in what follows, even a heading; only what fits nowhere stays smaller."""
+
+
+USUAL = Limits()
 _MAX_CHARACTERS = 8_000
 """So that a page of blanks or dots, which count for little, makes no endless chunk."""
 _LONGEST_CONTEXT = 600
@@ -89,10 +101,16 @@ def count_tokens(text: str) -> int:
     return len(_TOKEN.findall(text))
 
 
-def build(blocks: Iterable[Block]) -> Document:
-    """Join the blocks into one text and cut it. Pure, and the same for the same blocks."""
+def reach(text: str, start: int, tokens: int) -> int:
+    """How far so many tokens go from `start`, up to the beginning of the next one."""
+    beyond = next(islice(_TOKEN.finditer(text, start), tokens, None), None)
+    return len(text) if beyond is None else max(beyond.start(), start + 1)
+
+
+def build(blocks: Iterable[Block], limits: Limits = USUAL) -> Document:
+    """Join the blocks into one text and cut it. Pure, and the same for the same blocks and limits."""
     text, spans, anchors = _lay_out(blocks)
-    cutter = _Cutter(text)
+    cutter = _Cutter(text, limits)
     for span in spans:
         cutter.add(span)
     return Document(text=text, anchors=anchors, chunks=cutter.finish())
@@ -163,8 +181,9 @@ class _Open(msgspec.Struct):
 class _Cutter:
     """Packs spans into chunks, in order."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, limits: Limits) -> None:
         self._text = text
+        self._limits = limits
         self._chunks: list[Chunk] = []
         self._open: _Open | None = None
         self._before: _Open | None = None
@@ -173,7 +192,7 @@ class _Cutter:
     def add(self, span: _Span) -> None:
         tokens = count_tokens(self._text[span.start : span.end])
         filled = self._open
-        if filled is not None and _ends_before(span, tokens, filled):
+        if filled is not None and _ends_before(span, tokens, filled, self._limits):
             self._flush()
         if not self._fits(span, tokens, self._open) and self._fits(span, tokens, None) and self._has_body():
             self._flush()
@@ -188,11 +207,11 @@ class _Cutter:
         if (
             rest is not None
             and before is not None
-            and rest.tokens < MIN_TOKENS
+            and rest.tokens < self._limits.least
             and not rest.header
             and (rest.first.heading, rest.first.sheet, rest.first.page)
             == (before.last.heading, before.last.sheet, before.last.page)
-            and before.tokens + rest.tokens <= MAX_TOKENS
+            and before.tokens + rest.tokens <= self._limits.most
             and rest.end - before.start <= _MAX_CHARACTERS
             and self._text[before.end : rest.start].isspace()
         ):
@@ -205,7 +224,7 @@ class _Cutter:
 
     def _fits(self, span: _Span, tokens: int, filled: _Open | None) -> bool:
         start, used = (filled.start, filled.tokens) if filled is not None else (span.start, 0)
-        return used + tokens <= MAX_TOKENS and span.end - start <= _MAX_CHARACTERS
+        return used + tokens <= self._limits.most and span.end - start <= _MAX_CHARACTERS
 
     def _has_body(self) -> bool:
         return self._open is not None and self._open.body is not None
@@ -224,17 +243,17 @@ class _Cutter:
 
     def _split(self, span: _Span) -> None:
         """Cut a span that is longer than a chunk may be; its last piece stays open for what follows."""
-        text, at = self._text, span.start
+        text, at, limits = self._text, span.start, self._limits
         header = ""
         if span.kind == "table":
             header = text[span.start : span.end].split("\n", 1)[0][:_LONGEST_CONTEXT]
         while at < span.end:
-            if self._open is not None and self._open.tokens > MAX_TOKENS - MIN_TOKENS:
+            if self._open is not None and self._open.tokens > limits.most - limits.least:
                 self._flush()
             used = self._open.tokens if self._open is not None else 0
             begun = self._open.start if self._open is not None else at
-            enough = max(TARGET_TOKENS - used, MIN_TOKENS)
-            target, most = self._reach(at, span.end, enough, MAX_TOKENS - used, begun + _MAX_CHARACTERS)
+            enough = max(limits.target - used, limits.least)
+            target, most = self._reach(at, span.end, enough, limits.most - used, begun + _MAX_CHARACTERS)
             end = span.end if most == span.end else _cut(text, at, target, span.kind)
             piece = text[at:end].rstrip()
             if piece:
@@ -277,18 +296,18 @@ class _Cutter:
         self._open, self._before = None, filled
 
 
-def _ends_before(span: _Span, tokens: int, filled: _Open) -> bool:
+def _ends_before(span: _Span, tokens: int, filled: _Open, limits: Limits) -> bool:
     """Whether the open chunk is better closed than filled with this."""
     if (span.sheet, span.page) != (filled.last.sheet, filled.last.page):
         return True
-    if filled.body is None or filled.tokens < MIN_TOKENS:
+    if filled.body is None or filled.tokens < limits.least:
         return False
     whole = filled.tokens + tokens
     return (
         span.kind == "heading"
-        or whole > MAX_TOKENS
-        or filled.tokens >= TARGET_TOKENS
-        or (whole > TARGET_TOKENS and tokens >= MIN_TOKENS)
+        or whole > limits.most
+        or filled.tokens >= limits.target
+        or (whole > limits.target and tokens >= limits.least)
     )
 
 

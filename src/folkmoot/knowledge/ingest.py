@@ -28,7 +28,7 @@ from folkmoot.kit.log import get_logger
 from folkmoot.kit.storage_errors import Missing
 from folkmoot.kit.work import Work
 from folkmoot.knowledge import chunk
-from folkmoot.knowledge.embed import embed_document
+from folkmoot.knowledge.embed import embed_document, limits_of
 from folkmoot.knowledge.members import Members
 from folkmoot.knowledge.merge_tasks import merge_texts
 from folkmoot.knowledge.models import Document
@@ -226,8 +226,9 @@ async def _read(app: App, reading: Reading) -> chunk.Document:
                         await members.take(item)
             reading.info = _merged(reading.info, DocumentInfo(warnings=tuple(await members.finish())))
     reading.progress = 0.7
+    limits = await limits_of(app, reading)
     # Pure Python over all the text: off the loop, which streams answers meanwhile.
-    return await asyncio.to_thread(chunk.build, blocks)
+    return await asyncio.to_thread(chunk.build, blocks, limits)
 
 
 def _merged(before: DocumentInfo, after: DocumentInfo) -> DocumentInfo:

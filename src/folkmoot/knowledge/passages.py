@@ -9,6 +9,8 @@ from uuid import UUID
 
 from sqlalchemy import func, select
 
+from folkmoot.kit.access import Principal
+from folkmoot.kit.app import App
 from folkmoot.kit.work import Work
 from folkmoot.knowledge.bm25 import Match
 from folkmoot.knowledge.fuse import Fused
@@ -22,6 +24,7 @@ CLOSE = 0.12
 """Near-duplicates have nearly the same score; others need not be compared."""
 MOST_JOINED = 3
 """Chunks in one passage: more would be a document, not a passage."""
+LEAST_LOOKED_AT = 30
 LOOKED_AT = 3
 """So many times as many candidates as are wanted are loaded: some are dropped, some joined."""
 
@@ -65,21 +68,47 @@ async def with_phrases_first(work: Work, ranked: Sequence[Fused], phrases: Seque
 
 
 async def load(work: Work, ranked: Sequence[Fused], limit: int) -> list[Hit]:
-    """The first `limit` passages."""
-    wanted = ranked[: max(limit * LOOKED_AT, limit + 10)]
+    """Chunks enough to make `limit` passages of, without near-duplicates."""
+    wanted = ranked[: max(limit * LOOKED_AT, LEAST_LOOKED_AT)]
     rows = await work.session.execute(
         select(Chunk, Document.name)
         .join(Document, Document.id == Chunk.document_id)
         .where(Chunk.id.in_([item.chunk_id for item in wanted]))
     )
     found = {chunk.id: (chunk, name) for chunk, name in rows}
-    hits = [
-        Hit(chunk, name, chunk.text, chunk.page, chunk.start, chunk.end, round(item.score, 6), item)
-        for item in wanted
-        if item.chunk_id in found
-        for chunk, name in [found[item.chunk_id]]
-    ]
-    return await _join(work, _different(hits), limit)
+    return _different(
+        [
+            Hit(chunk, name, chunk.text, chunk.page, chunk.start, chunk.end, round(item.score, 6), item)
+            for item in wanted
+            if item.chunk_id in found
+            for chunk, name in [found[item.chunk_id]]
+        ]
+    )
+
+
+def reordered(hits: Sequence[Hit], scores: Sequence[float]) -> list[Hit]:
+    """In the order of a reranking model's scores; what it has not read comes after, however well it was found."""
+    read = [replace(hit, score=round(score, 6), reranked=score) for hit, score in zip(hits, scores, strict=False)]
+    read.sort(key=lambda hit: -hit.score)
+    least = read[-1].score if read else 1.0
+    return read + [replace(hit, score=min(hit.score, least)) for hit in hits[len(read) :]]
+
+
+async def joined(app: App, principal: Principal, hits: Sequence[Hit], limit: int) -> list[Hit]:
+    """At most `limit` passages: neighbours of one document as one, at the place of the better one."""
+    passages: list[list[Hit]] = []
+    for hit in hits:
+        for passage in passages:
+            if len(passage) < MOST_JOINED and any(_neighbours(hit.chunk, other.chunk) for other in passage):
+                passage.append(hit)
+                break
+        else:
+            if len(passages) < limit:
+                passages.append([hit])
+    if all(len(passage) == 1 for passage in passages):
+        return [passage[0] for passage in passages]
+    async with app.begin(principal) as work:
+        return [await _as_one(work, passage) for passage in passages]
 
 
 def _different(hits: Sequence[Hit]) -> list[Hit]:
@@ -100,20 +129,6 @@ def _alike(hit: Hit, words: frozenset[str], other: Hit, theirs: frozenset[str]) 
         return False
     shared = len(words & theirs)
     return shared >= ALIKE * (len(words) + len(theirs) - shared)
-
-
-async def _join(work: Work, hits: Sequence[Hit], limit: int) -> list[Hit]:
-    """Neighbours of one document as one passage, at the place of the better one."""
-    passages: list[list[Hit]] = []
-    for hit in hits:
-        for passage in passages:
-            if len(passage) < MOST_JOINED and any(_neighbours(hit.chunk, other.chunk) for other in passage):
-                passage.append(hit)
-                break
-        else:
-            if len(passages) < limit:
-                passages.append([hit])
-    return [await _as_one(work, passage) for passage in passages]
 
 
 def _neighbours(one: Chunk, other: Chunk) -> bool:

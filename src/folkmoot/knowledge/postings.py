@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -143,7 +144,7 @@ class Postings:
         size = np.cumsum(_TERM_BYTES + _POSTING_BYTES * self.counts.astype(np.int64))
         begins = np.concatenate([[0], size[:-1]]) // BLOCK_BYTES if len(size) else size
         cuts = [0, *(np.flatnonzero(np.diff(begins)) + 1).tolist(), len(self.keys)]
-        for first, last in zip(cuts, cuts[1:], strict=False):
+        for first, last in pairwise(cuts):
             if last > first:
                 yield self.between(first, last)
 

@@ -14,23 +14,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from uuid import UUID
 
-from folkmoot_sdk import ProviderError
-
-from folkmoot.ai.runtime import Runtime
 from folkmoot.kit.access import Principal
 from folkmoot.kit.app import App
-from folkmoot.kit.log import get_logger
 from folkmoot.knowledge import bm25, passages
-from folkmoot.knowledge.embed import check_vector, classes_of, embedding_route
+from folkmoot.knowledge.embed import classes_of, embed_query
 from folkmoot.knowledge.filters import Filters, allowed
 from folkmoot.knowledge.fitness import fit_of
 from folkmoot.knowledge.fuse import Fit, Near, Scored, fuse
 from folkmoot.knowledge.passages import Hit
+from folkmoot.knowledge.rerank import rerank
 from folkmoot.knowledge.spaces import Searched, searched_spaces
 from folkmoot.knowledge.vectors import nearest
-from folkmoot.usage.ledger import Account, BudgetExhausted
+from folkmoot.usage.ledger import Account
 
-log = get_logger(__name__)
 POOL = 100
 """Candidates that each list hands to the fusion."""
 PHRASE_POOL = 400
@@ -59,7 +55,11 @@ async def search(
     retrieval = Retrieval(app, principal, list(collection_ids), query)
     spaces = await retrieval.read(filters, asked_in)
     _, vectors = await asyncio.gather(retrieval.rank(), _embedded(retrieval, account, spaces))
-    return await retrieval.hits(vectors, limit)
+    hits = await retrieval.hits(vectors, limit)
+    texts = [f"{hit.chunk.context}\n{hit.text}".strip() for hit in hits]
+    if (scores := await rerank(app, account, retrieval.class_ids, query, texts)) is not None:
+        hits = passages.reordered(hits, scores)
+    return await passages.joined(app, principal, hits, limit)
 
 
 @dataclass
@@ -95,8 +95,9 @@ class Retrieval:
         self.ranking = await bm25.rank(self.found, PHRASE_POOL if self.found.question.phrases else POOL)
 
     async def hits(self, vectors: Sequence[tuple[Searched, Sequence[float]]], limit: int) -> list[Hit]:
-        """The passages, from the words and from these vectors of the question."""
-        assert self.found is not None and self.ranking is not None, "rank comes first"
+        """Chunks enough for `limit` passages, best first, from the words and from these vectors of the question."""
+        assert self.found is not None, "read comes first"
+        assert self.ranking is not None, "rank comes first"
         ranking = self.ranking
         async with self.app.begin(self.principal) as work:
             ids = await bm25.chunk_ids(work, ranking.scope, [match.place for match in ranking.matches])
@@ -120,20 +121,8 @@ class Retrieval:
 async def _embedded(
     retrieval: Retrieval, account: Account, spaces: Sequence[Searched]
 ) -> list[tuple[Searched, list[float]]]:
-    """The question's vector in each space that is searched and may see it."""
-    app = retrieval.app
-    route = await embedding_route(app, account.tenant_id, retrieval.class_ids) if spaces else None
-    made: list[tuple[Searched, list[float]]] = []
-    for space in spaces:
-        if route is None or space.model_id != route.first.model.id:
-            continue
-        try:
-            answer = await app.part(Runtime).embed(route, account, [retrieval.query], query=True)
-            vector = answer.whole()[0]
-            check_vector(vector)
-        except (ProviderError, BudgetExhausted) as error:
-            log.warning("search.without_vectors", error=type(error).__name__)
-            continue
-        if len(vector) == space.dimensions:
-            made.append((space, vector))
-    return made
+    """The question's vector in each space that is searched and whose model may see it."""
+    made = await asyncio.gather(
+        *(embed_query(retrieval.app, account, retrieval.class_ids, space, retrieval.query) for space in spaces)
+    )
+    return [(space, vector) for space, vector in zip(spaces, made, strict=True) if vector is not None]
