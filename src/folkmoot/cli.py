@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from folkmoot.commands.audit import audit
+from folkmoot.commands.evaluate import evaluate
 from folkmoot.commands.keys import keys
 from folkmoot.commands.people import user
 from folkmoot.commands.platform import platform
@@ -216,5 +217,5 @@ def openapi() -> None:
     click.echo(msgspec.json.format(msgspec.json.encode(document, order="deterministic"), indent=1).decode())
 
 
-for group in (tenant, user, platform, audit, keys):
+for group in (tenant, user, platform, audit, keys, evaluate):
     main.add_command(group)

@@ -42,7 +42,10 @@ from folkmoot.kit.idempotency import before_request, before_send
 from folkmoot.kit.log import configure
 from folkmoot.kit.openapi import DocumentPlugin, assets, browse, browse_start
 from folkmoot.kit.process import die_with_parent, settle
-from folkmoot.knowledge.routes import CollectionController, DocumentController
+from folkmoot.knowledge.document_routes import DocumentController
+from folkmoot.knowledge.embedding_routes import EmbeddingController
+from folkmoot.knowledge.golden_routes import GoldenController
+from folkmoot.knowledge.routes import CollectionController, OperationController
 from folkmoot.people.routes import GroupController, LinkController, RoleController, UserController
 from folkmoot.platform.routes import PlatformController
 from folkmoot.plugins.routes import PluginController
@@ -51,6 +54,7 @@ from folkmoot.spaces.routes import SpaceController
 from folkmoot.tenants.cors import Origins
 from folkmoot.tenants.routes import OrganisationController
 from folkmoot.usage.routes import BudgetController, OwnUsageController, UsageController
+from folkmoot.websites.routes import CrawlController, WebsiteController
 
 DOMAINS = (
     AuthController,
@@ -63,6 +67,11 @@ DOMAINS = (
     AssistantController,
     CollectionController,
     DocumentController,
+    OperationController,
+    GoldenController,
+    EmbeddingController,
+    WebsiteController,
+    CrawlController,
     ConversationController,
     MessageController,
     ModelController,

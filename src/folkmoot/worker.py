@@ -26,6 +26,8 @@ from folkmoot.kit.db import warm
 from folkmoot.kit.jobs import RUNNING, SWEEPS, bind
 from folkmoot.kit.log import get_logger
 from folkmoot.kit.process import settle
+from folkmoot.knowledge import embedding_tasks as _embedding
+from folkmoot.knowledge import golden_tasks as _golden
 from folkmoot.knowledge import merge_tasks as _merging
 from folkmoot.knowledge import tasks as _knowledge
 from folkmoot.knowledge.parse import ParserPool
@@ -34,9 +36,10 @@ from folkmoot.plugins.manager import PluginManager
 from folkmoot.settings import Settings
 from folkmoot.tenants.service import TenantService
 from folkmoot.usage import tasks as _usage
+from folkmoot.websites import tasks as _websites
 
 # Importing them is what registers their tasks and sweeps.
-TASK_MODULES = (_identity, _audit, _usage, _knowledge, _merging, _conversations, _platform)
+TASK_MODULES = (_identity, _audit, _usage, _knowledge, _merging, _embedding, _golden, _websites, _conversations, _platform)
 log = get_logger(__name__)
 
 ALIVE_KEY = "folkmoot:worker:alive"

@@ -13,9 +13,28 @@ from tests.support.groups import make_group
 SECRET = "the spare key lies under the blue stone"
 DIRECTORY = {"url": "ldaps://127.0.0.1:1", "base_dn": "dc=municipality,dc=example"}
 ADDED = (
-    "INSERT INTO chunk_vectors (id, tenant_id, chunk_id, collection_id, model_id, embedding)"
-    " SELECT gen_random_uuid(), tenant_id, id, collection_id, CAST(:model_id AS uuid), '[1,0]'::halfvec FROM chunks"
+    "INSERT INTO embedding_spaces (id, tenant_id, model_id, dimensions)"
+    " VALUES (gen_random_uuid(), :tenant, CAST(:model_id AS uuid), 2)",
+    "INSERT INTO chunk_vectors (tenant_id, chunk_id, collection_id, document_id, space_id, dimensions, indexed,"
+    " embedding) SELECT c.tenant_id, c.id, collection_id, document_id, s.id, 2, false, '[1,0]'::halfvec"
+    " FROM chunks c JOIN embedding_spaces s ON s.tenant_id = c.tenant_id WHERE c.tenant_id = :tenant LIMIT 1",
+    "INSERT INTO text_deletions (id, tenant_id, collection_id, chunk_count, term_total, chunks)"
+    " SELECT gen_random_uuid(), :tenant, id, 0, 0, '' FROM collections WHERE tenant_id = :tenant LIMIT 1",
+    "INSERT INTO bulk_operations (id, tenant_id, collection_id, space_id, action, selection, total, done, moved_at,"
+    " finished_at, actor_kind) SELECT gen_random_uuid(), :tenant, id, space_id, 'cancel', '{}', 0, 0, now(), now(),"
+    " 'user' FROM collections WHERE tenant_id = :tenant LIMIT 1",
+    "INSERT INTO chunk_refusals (tenant_id, chunk_id, collection_id, space_id, code)"
+    " SELECT c.tenant_id, c.id, collection_id, s.id, 'context-too-long'"
+    " FROM chunks c JOIN embedding_spaces s ON s.tenant_id = c.tenant_id WHERE c.tenant_id = :tenant LIMIT 1",
+    "INSERT INTO token_rates (tenant_id, model_id, language, estimated, counted)"
+    " VALUES (:tenant, CAST(:model_id AS uuid), 'en', 1, 1)",
+    "INSERT INTO embedding_moves (id, tenant_id, collection_id, model, state, chunk_count)"
+    " VALUES (CAST(:embedding_move_id AS uuid), :tenant, CAST(:collection_id AS uuid), '', 'done', 0)",
+    "INSERT INTO space_fitness (id, tenant_id, space_id, language, chunk_count, sampled, by_text, by_vector, unrelated,"
+    " spread) SELECT gen_random_uuid(), :tenant, id, 'en', 1, 1, 1, 1, 0, 1 FROM embedding_spaces"
     " WHERE tenant_id = :tenant LIMIT 1",
+    "INSERT INTO golden_runs (id, tenant_id, collection_id, space_id, cause, status) VALUES (CAST(:golden_run_id AS uuid),"
+    " :tenant, CAST(:collection_id AS uuid), CAST(:space_id AS uuid), 'asked', 'completed')",
     "INSERT INTO external_accounts (id, tenant_id, user_id, login_method_id, issuer, subject, email, last_used_at)"
     " VALUES (CAST(:account_id AS uuid), :tenant, CAST(:user_id AS uuid), CAST(:method_id AS uuid), 'ldap:x', 'ada',"
     " '', now())",
@@ -51,6 +70,9 @@ async def furnish(tenancy, superuser):
     class_id = (await owner.made("/data-classes", name="Confidential", level=2))["id"]
     model = (await owner.get("/models")).json()["items"][0]["id"]
     price = await owner.made(f"/models/{model}/prices", input=1)
+    golden = await owner.made(
+        f"/collections/{collection}/golden-questions", question="Where is it?", document_ids=[document["id"]]
+    )
     move = str(uuid4())
     ids = {
         "space_id": space,
@@ -73,7 +95,10 @@ async def furnish(tenancy, superuser):
         "connection_id": (await owner.get("/connections")).json()["items"][0]["id"],
         "budget_id": budget,
         "price_id": price["id"],
+        "golden_question_id": golden["id"],
+        "golden_run_id": str(uuid4()),
         "move_id": move,
+        "embedding_move_id": str(uuid4()),
         "reason_id": (await owner.made("/audit/reasons", reason="To see what was done"))["id"],
         "tenant_id": str(owner.tenant_id),
     }

@@ -14,6 +14,7 @@ from folkmoot.kit.access import Permission
 IDS_IN_BODIES = {
     "collection_ids": "collection_id",
     "model_id": "model_id",
+    "document_ids": "document_id",
     "parent_id": "message_id",
     "group_ids": "group_id",
     "group_id": "group_id",

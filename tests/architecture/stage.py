@@ -117,6 +117,22 @@ class Stage:
 
     retry_document = delete_document
 
+    async def update_document(self):
+        return {"document_id": (await self.delete_document())["document_id"], "json": {"name": "laws.txt"}}
+
+    async def cancel_document(self):
+        given = await self.delete_document()
+        async with self.superuser.begin() as connection:
+            # Waiting for so long that no worker takes it first.
+            later = "UPDATE documents SET status = 'queued', retry_at = now() + interval '1 hour' WHERE id = :d"
+            await connection.execute(text(later), {"d": given["document_id"]})
+        return given
+
+    async def delete_golden_question(self):
+        path = f"/collections/{self.one.ids['collection_id']}/golden-questions"
+        asked = {"question": "Where is it?", "document_ids": [self.one.ids["document_id"]]}
+        return {"golden_question_id": (await self.owner.made(path, **asked))["id"]}
+
     async def delete_conversation(self):
         return {"conversation_id": await self.owner.conversation(self.one.ids["assistant_id"])}
 
@@ -131,6 +147,32 @@ class Stage:
         return {"key_id": await self._key()}
 
     rotate_api_key = update_api_key = revoke_api_key
+
+    # Embedding models: moves to no model end at once, whatever is connected
+
+    async def start_embedding_move(self):
+        collection = await self.owner.collection(self.one.ids["space_id"])
+        return {"collection_id": collection, "json": {"model_id": None}}
+
+    async def undo_embedding_move(self):
+        given = await self.start_embedding_move()
+        path = f"/collections/{given['collection_id']}/embedding-moves"
+        return {"embedding_move_id": (await self.owner.post(path, json=given["json"])).json()["id"]}
+
+    confirm_embedding_move = undo_embedding_move
+
+    async def cancel_embedding_move(self):
+        given = await self.undo_embedding_move()
+        move = given["embedding_move_id"]
+        async with self.superuser.begin() as connection:
+            # Later than any worker looks: it stays as it is until the test ends it.
+            await connection.execute(
+                text(
+                    "UPDATE embedding_moves SET state = 'filling', retry_at = now() + interval '1 hour' WHERE id = :m"
+                ),
+                {"m": move},
+            )
+        return given
 
     # The organisation and the installation
 

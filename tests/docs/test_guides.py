@@ -83,3 +83,16 @@ def test_the_guide_to_the_compatible_api_is_true(here, tmp_path):
     real, before = here
     real |= {f"V1={PUBLIC}/v1": real[f"API={PUBLIC}/api/v1"].replace("API=", "V1=").replace("/api/v1", "/v1")}
     run("docs/guides/openai-compatible-api.md", tmp_path, real, before)
+
+
+def test_the_guide_to_filling_a_collection_is_true(here, tmp_path):
+    real, before = here
+    run("docs/guides/fill-a-collection.md", tmp_path, real, before)
+
+
+def test_the_guide_to_changing_the_embedding_model_is_true(here, tmp_path):
+    real, before = here
+    key = "the-key-of-the-account"
+    with stub_process(key=key, models="gpt-4o,text-embedding-3-small,text-embedding-3-large") as stub:
+        real |= {f'"api_key": "{key}"': f'"api_key": "{key}", "base_url": "{stub}"'}
+        run("docs/guides/change-the-embedding-model.md", tmp_path, real, before)

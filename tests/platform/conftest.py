@@ -15,8 +15,30 @@ from folkmoot.tenants.models import PLATFORM
 from tests.support.people import PASSWORD
 
 EVERY_TABLE = """
-INSERT INTO chunk_vectors (id, tenant_id, chunk_id, collection_id, model_id, embedding)
-    SELECT gen_random_uuid(), tenant_id, id, collection_id, :model, '[1,0]'::halfvec FROM chunks WHERE tenant_id = :t;
+INSERT INTO embedding_spaces (id, tenant_id, model_id, dimensions) VALUES (gen_random_uuid(), :t, :model, 2);
+INSERT INTO chunk_vectors
+    (tenant_id, chunk_id, collection_id, document_id, space_id, dimensions, indexed, embedding)
+    SELECT c.tenant_id, c.id, collection_id, document_id, s.id, 2, false, '[1,0]'::halfvec
+    FROM chunks c JOIN embedding_spaces s ON s.tenant_id = c.tenant_id WHERE c.tenant_id = :t;
+INSERT INTO chunk_refusals (tenant_id, chunk_id, collection_id, space_id, code)
+    SELECT c.tenant_id, c.id, collection_id, s.id, 'context-too-long'
+    FROM chunks c JOIN embedding_spaces s ON s.tenant_id = c.tenant_id WHERE c.tenant_id = :t;
+INSERT INTO token_rates (tenant_id, model_id, language, estimated, counted) VALUES (:t, :model, 'en', 1, 1);
+INSERT INTO embedding_moves (id, tenant_id, collection_id, model, state, chunk_count)
+    SELECT gen_random_uuid(), :t, id, '', 'done', 0 FROM collections WHERE tenant_id = :t;
+INSERT INTO text_deletions (id, tenant_id, collection_id, chunk_count, term_total, chunks)
+    SELECT gen_random_uuid(), :t, id, 0, 0, '' FROM collections WHERE tenant_id = :t;
+INSERT INTO bulk_operations
+    (id, tenant_id, collection_id, space_id, action, selection, total, done, moved_at, finished_at, actor_kind)
+    SELECT gen_random_uuid(), :t, id, space_id, 'cancel', '{}', 0, 0, now(), now(), 'user'
+    FROM collections WHERE tenant_id = :t;
+INSERT INTO space_fitness
+    (id, tenant_id, space_id, language, chunk_count, sampled, by_text, by_vector, unrelated, spread)
+    SELECT gen_random_uuid(), :t, id, 'en', 1, 1, 1, 1, 0, 1 FROM embedding_spaces WHERE tenant_id = :t;
+INSERT INTO golden_questions (id, tenant_id, collection_id, question, document_ids)
+    SELECT gen_random_uuid(), :t, id, 'How high?', '{}' FROM collections WHERE tenant_id = :t;
+INSERT INTO golden_runs (id, tenant_id, collection_id, space_id, cause, status)
+    SELECT uuidv7(), :t, id, space_id, 'asked', 'completed' FROM collections WHERE tenant_id = :t;
 INSERT INTO groups (id, tenant_id, name) VALUES (:a, :t, 'Clerks');
 INSERT INTO group_members (id, tenant_id, group_id, user_id) VALUES (gen_random_uuid(), :t, :a, :user);
 INSERT INTO roles (id, tenant_id, name, permissions) VALUES (:b, :t, 'Reader', '{audit}');

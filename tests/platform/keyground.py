@@ -38,6 +38,7 @@ from folkmoot.kit.access import Principal
 from folkmoot.kit.app import App
 from folkmoot.kit.envelope import Keyring
 from folkmoot.kit.errors import BadRequest, NotSignedIn
+from folkmoot.knowledge.password import password_of
 from folkmoot.main import create_app
 from folkmoot.platform.certificate import is_valid, sign
 from folkmoot.platform.sealed import COLUMNS
@@ -150,6 +151,8 @@ async def furnished(app: App) -> Things:
     made.link_token = token_of(app.keyring, made.link)
     (document,) = await owner.upload(await owner.collection(), ("rules.txt", TEXT))
     made.document = document["id"]
+    retry = await owner.post(f"/documents/{made.document}/retry", json={"password": "open sesame"})
+    assert retry.status_code == 202, retry.text
     begun = (await owner.post("/me/second-factor", json={"password": PASSWORD})).json()
     made.totp = parse_qs(urlsplit(begun["uri"]).query)["secret"][0]
     confirmed = await owner.post("/me/second-factor/confirm", json={"code": TOTP(made.totp).now()})
@@ -189,6 +192,7 @@ async def check_sealed(app: App, things: Things) -> None:
     config = await app.keyring.open(connection.config, purpose=PURPOSE, tenant_id=things.tenant_id)
     assert b"sk-secret" in config
     async with client_of(app, things) as client:
+        assert await password_of(app, things.tenant_id, UUID(things.document)) == "open sesame"
         content = await client.get(f"/documents/{things.document}/content")
         assert content.content == TEXT
         taken = await client.post(

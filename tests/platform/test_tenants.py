@@ -29,7 +29,7 @@ async def test_an_organisation_is_made_with_an_administrator_who_can_sign_in(adm
     assert "admin" in me.json()["permissions"]
     assert "platform" not in me.json()["permissions"]
     read = (await admin.get(f"{TENANTS}/{tenant['id']}")).json()
-    assert read["usage"] == {"users": 1, "storage_bytes": 0}
+    assert read["usage"] == {"users": 1, "storage_bytes": 0, "chunks": 0}
     assert "admin" not in read
 
 

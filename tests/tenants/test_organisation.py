@@ -62,8 +62,13 @@ async def test_settings_begin_with_their_defaults(owner):
         "currency": "USD",
         "usd_rate": 1.0,
     }
-    assert body["quotas"] == {"max_users": None, "max_storage_bytes": None, "requests_per_minute": None}
-    assert body["usage"] == {"users": 1, "storage_bytes": 0}
+    assert body["quotas"] == {
+        "max_users": None,
+        "max_storage_bytes": None,
+        "max_chunks": None,
+        "requests_per_minute": None,
+    }
+    assert body["usage"] == {"users": 1, "storage_bytes": 0, "chunks": 0}
     assert read.headers["etag"]
 
 

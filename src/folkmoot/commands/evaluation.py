@@ -36,7 +36,7 @@ from folkmoot.identity.models import User
 from folkmoot.kit.access import Principal, permissions_of
 from folkmoot.kit.app import App
 from folkmoot.knowledge import chunk, fitness, metrics
-from folkmoot.knowledge.embed import classes_of, embed_document, embedding_route
+from folkmoot.knowledge.embed import classes_of, embed_document, embedding_route, limits_of
 from folkmoot.knowledge.language import detect
 from folkmoot.knowledge.models import Document
 from folkmoot.knowledge.schemas import CollectionCreate
@@ -149,9 +149,10 @@ async def _run(
                     bars[what] = progress.add_task(what, total=total)
                 progress.update(bars[what], completed=done)
 
-            loaded = await load(app, known, language, step)
             if embedding is not None:
-                await connect_embedding(app, loaded.tenant_id, embedding)
+                # First, since chunks are as long as the model takes them.
+                await connect_embedding(app, (await _first_person(app)).tenant, embedding)
+            loaded = await load(app, known, language, step)
             model = await embed(app, loaded, step)
             asked = await ask(app, loaded, list(known.queries.values()), step)
     errors.print(f"found by words and by vectors of {model}" if model else "found by words alone: no embedding model")
@@ -197,7 +198,9 @@ async def load(app: App, known: Known, language: str | None, step: Step) -> Load
                 work.session.add(_document(row, reading, file))
                 readings.append(reading)
                 names[reading.id] = row.id
-    await _store_all(app, list(zip(known.rows, readings, strict=True)), language, step)
+    readings[0].info = DocumentInfo(language=language)
+    limits = await limits_of(app, readings[0])
+    await _store_all(app, list(zip(known.rows, readings, strict=True)), language, limits, step)
     async with app.begin(principal) as work:
         of_collection = Document.collection_id == collection.id
         await work.session.execute(update(Document).where(of_collection).values(status="ready", lease_until=None))
@@ -289,6 +292,7 @@ def _reading(row: Row, tenant_id: UUID, space_id: UUID, collection_id: UUID, fil
         size=len(row.text.encode()),
         attempts=1,
         storage_key=file.storage_key,
+        claim=uuid7(),
     )
 
 
@@ -306,17 +310,20 @@ def _document(row: Row, reading: Reading, file: File) -> Document:
         content_hash=hashlib.sha256(f"{row.title}\x00{row.text}".encode()).hexdigest(),
         status="processing",
         attempts=1,
+        claim=reading.claim,
         lease_until=datetime.now(UTC) + LEASE,
     )
 
 
-async def _store_all(app: App, pairs: Sequence[tuple[Row, Reading]], language: str | None, step: Step) -> None:
+async def _store_all(
+    app: App, pairs: Sequence[tuple[Row, Reading]], language: str | None, limits: chunk.Limits, step: Step
+) -> None:
     done = 0
 
     async def one(pair: tuple[Row, Reading]) -> None:
         nonlocal done
         row, reading = pair
-        built = await asyncio.to_thread(lambda: chunk.build(_blocks(row)))
+        built = await asyncio.to_thread(lambda: chunk.build(_blocks(row), limits))
         found = language if language is not None else await asyncio.to_thread(detect, built.text)
         reading.info = DocumentInfo(title=row.title[:1000] or None, language=found or None)
         await store(app, reading, built)

@@ -15,7 +15,8 @@ Cookies are not kept: one client serves all tenants.
     httpx.TransportError
     ├── AddressRefused (ConnectError)    inside a network, and not on the list
     ├── RedirectRefused                  from https to http, with something secret
-    └── BodyRefused                      larger than the caller takes, or packed in an unknown way
+    └── BodyRefused                      packed in an unknown way, or cut off
+        └── BodyTooLarge                 larger than the caller takes
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ import ipaddress
 import socket
 import ssl
 import zlib
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from itertools import zip_longest
@@ -61,6 +62,7 @@ MOST_KEPT = 100
 _STAGGER_SECONDS = 0.25
 _MAX_REDIRECTS = 5
 _HOP = "folkmoot.hop"
+_PIECE = 256 * 1024
 _HARMLESS = frozenset(
     {
         "accept", "accept-encoding", "accept-language", "cache-control", "connection", "content-length",
@@ -88,6 +90,10 @@ class RedirectRefused(httpx.TransportError):
 
 class BodyRefused(httpx.TransportError):
     """A body that is larger than the caller takes, or packed in a way that is not read."""
+
+
+class BodyTooLarge(BodyRefused):
+    """A body that is larger than the caller takes."""
 
 
 @dataclass(frozen=True)
@@ -163,27 +169,43 @@ def outbound_client(
 
 
 async def read_limited(response: httpx.Response, limit: int) -> bytes:
-    """The body of a streamed response, unpacked, if it has at most `limit` bytes; raises `BodyRefused`.
+    """The body of a streamed response, unpacked, if it has at most `limit` bytes; raises `BodyRefused`."""
+    body = bytearray()
+    async for piece in unpacked(response, limit):
+        body += piece
+    return bytes(body)
 
-    It stops at the limit also within one packed chunk, where httpx would unpack a thousandfold first.
+
+async def unpacked(response: httpx.Response, limit: int) -> AsyncGenerator[bytes]:
+    """The body of a streamed response piece by piece, unpacked: at most `limit` bytes, each piece at most 256 KiB.
+
+    It stops at the limit also within one packed chunk, where httpx would unpack a thousandfold first. Raises
+    `BodyTooLarge`, or another `BodyRefused` for a body that is cut off or packed in a way that was not asked for.
     """
     packing = response.headers.get("content-encoding", "identity").strip().lower()
     if packing not in {"identity", "", "gzip", "x-gzip", "deflate"}:
         raise BodyRefused(f"{response.url.host!r} packs its answer as {packing!r}, which was not asked for")
-    refusal = BodyRefused(f"{response.url.host!r} answers with more than {limit} bytes, the most that is taken")
+    refusal = BodyTooLarge(f"{response.url.host!r} answers with more than {limit} bytes, the most that is taken")
     # 32 + 15: gzip or zlib, whichever the first bytes say (zlib manual, inflateInit2).
     inflate = None if packing in {"identity", ""} else zlib.decompressobj(wbits=47)
-    body = bytearray()
+    size = 0
     async for chunk in response.aiter_raw():
-        try:
-            body += chunk if inflate is None else inflate.decompress(chunk, limit - len(body) + 1)
-        except zlib.error as error:
-            raise BodyRefused(f"{response.url.host!r} answers with a body that cannot be unpacked: {error}") from None
-        if len(body) > limit:
-            raise refusal
+        waiting = chunk
+        while waiting:
+            try:
+                piece = waiting if inflate is None else inflate.decompress(waiting, _PIECE)
+            except zlib.error as error:
+                raise BodyRefused(
+                    f"{response.url.host!r} answers with a body that cannot be unpacked: {error}"
+                ) from None
+            size += len(piece)
+            if size > limit:
+                raise refusal
+            if piece:
+                yield piece
+            waiting = b"" if inflate is None else inflate.unconsumed_tail
     if inflate is not None and response.num_bytes_downloaded and not inflate.eof:
         raise BodyRefused(f"{response.url.host!r} answers with a packed body that is cut off")
-    return bytes(body)
 
 
 def reach(policy: NetPolicy, lookup: Lookup | None = None) -> Callable[[str, int], Awaitable[list[str]]]:
