@@ -33,17 +33,19 @@ from folkmoot import migrate
 from folkmoot.ai.models import Connection, Model
 from folkmoot.assemble import assemble
 from folkmoot.embedded import Endpoints, Engines
+from folkmoot.fulltext import bm25
+from folkmoot.fulltext import index as textindex
+from folkmoot.fulltext.words import key_of
 from folkmoot.kit.access import Principal
 from folkmoot.kit.app import App
 from folkmoot.kit.log import configure
-from folkmoot.knowledge import bm25, textindex
+from folkmoot.knowledge import numbers
+from folkmoot.knowledge.embedding.spaces import Searched
+from folkmoot.knowledge.embedding.vectors import nearest
 from folkmoot.knowledge.filters import Filters, allowed
 from folkmoot.knowledge.models import Collection, EmbeddingSpace
 from folkmoot.knowledge.passages import joined
 from folkmoot.knowledge.search import Retrieval
-from folkmoot.knowledge.spaces import Searched
-from folkmoot.knowledge.vectors import nearest
-from folkmoot.knowledge.words import key_of
 from folkmoot.settings import Settings
 from folkmoot.spaces.models import Space
 from folkmoot.tenants.service import TenantService
@@ -143,7 +145,7 @@ async def _filled(report: Report, app: App, bare: asyncpg.Pool, chunks: int) -> 
     while await textindex.merge(app, tenant_id, collection_id):
         pass
     merged = time.perf_counter() - begun
-    size = await bare.fetchval("SELECT pg_total_relation_size('text_blocks')")
+    size = float(await bare.fetchval("SELECT sum(size) FROM text_segments"))
     segments = await bare.fetchval("SELECT count(*) FROM text_segments")
     report.note(f"full-text index: {size / 1e6:,.0f} MB; {made} segments merged to {segments} in {merged:.0f} s")
     return library, asked[:QUESTIONS]
@@ -267,7 +269,7 @@ async def _indexed(report: Report, bare: asyncpg.Pool) -> None:
         await connection.execute("SET maintenance_work_mem = '3GB'; SET max_parallel_maintenance_workers = 2")
         begun = time.perf_counter()
         await connection.execute(
-            f"CREATE INDEX {name} ON chunk_vectors USING hnsw ((embedding::halfvec({DIMENSIONS})) halfvec_cosine_ops)"
+            f"CREATE INDEX {name} ON chunk_vectors USING hnsw ((embedding::halfvec({DIMENSIONS})) halfvec_ip_ops)"
             f" WHERE dimensions = {DIMENSIONS} AND indexed",
             timeout=7200,
         )
@@ -281,7 +283,9 @@ async def _indexed(report: Report, bare: asyncpg.Pool) -> None:
         rows = await connection.fetchval(
             "SELECT sum(pg_relation_size(inhrelid)) FROM pg_inherits WHERE inhparent = 'chunk_vectors'::regclass"
         )
-        report.note(f"vector index (HNSW): built in {took:.0f} s, {float(size) / 1e6:,.0f} MB; vectors {float(rows) / 1e6:,.0f} MB")
+        report.note(
+            f"vector index (HNSW): built in {took:.0f} s, {float(size) / 1e6:,.0f} MB; vectors {float(rows) / 1e6:,.0f} MB"
+        )
 
 
 async def _timed(ask: Callable[[Any], Awaitable[Any]], questions: Sequence[Any]) -> tuple[float, float, list[Any]]:
@@ -298,7 +302,11 @@ async def _timed(ask: Callable[[Any], Awaitable[Any]], questions: Sequence[Any])
 
 
 async def _exact(library: Library, bare: asyncpg.Pool, vector: Sequence[float], part: int | None) -> list[UUID]:
-    only = "" if part is None else f" AND document_id IN (SELECT id FROM documents WHERE metadata @> '{{\"part\": {part}}}')"
+    only = (
+        ""
+        if part is None
+        else f" AND document_id IN (SELECT id FROM documents WHERE metadata @> '{{\"part\": {part}}}')"
+    )
     rows = await bare.fetch(
         f"SELECT chunk_id FROM chunk_vectors WHERE collection_id = $1{only}"
         f" ORDER BY (embedding::halfvec({DIMENSIONS}) <=> $2::text::halfvec({DIMENSIONS})) + 0 LIMIT {TOP}",
@@ -313,9 +321,7 @@ async def _vectors(report: Report, library: Library, bare: asyncpg.Pool) -> None
         async with library.app.begin(library.principal) as work:
             filters = None if part is None else Filters(metadata={"part": part})
             documents = await allowed(work, [library.collection_id], filters)
-            near = await nearest(
-                work, [library.collection_id], library.space_id, DIMENSIONS, vector, POOL, documents
-            )
+            near = await nearest(work, [library.collection_id], library.space_id, DIMENSIONS, vector, POOL, documents)
         return [chunk_id for chunk_id, _ in near[:TOP]]
 
     questions = _questions(library, QUESTIONS)
@@ -338,7 +344,11 @@ async def _texts(report: Report, library: Library, bare: asyncpg.Pool, asked: Se
         async with library.app.begin(library.principal) as work:
             filters = None if part is None else Filters(metadata={"part": part})
             documents = await allowed(work, [library.collection_id], filters)
-            read = await bm25.read(work, [library.collection_id], query, documents)
+            sizes = await numbers.given(work, [library.collection_id])
+            passing = (
+                None if documents is None else await numbers.of_documents(work, [library.collection_id], documents)
+            )
+            read = await bm25.read(work, sizes, query, passing)
         return len((await bm25.rank(read, POOL)).matches)
 
     await bare.execute(

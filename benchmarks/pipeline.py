@@ -24,13 +24,13 @@ from folkmoot import migrate
 from folkmoot.assemble import assemble
 from folkmoot.embedded import Endpoints, Engines
 from folkmoot.files.service import FileService
+from folkmoot.fulltext.index import merge
 from folkmoot.kit.access import Principal
 from folkmoot.kit.app import App
 from folkmoot.kit.log import configure
 from folkmoot.knowledge.models import Collection, Document
 from folkmoot.knowledge.service import DocumentService
 from folkmoot.knowledge.tasks import ingest_document
-from folkmoot.knowledge.textindex import merge
 from folkmoot.settings import Settings
 from folkmoot.spaces.models import Space
 from folkmoot.tenants.service import TenantService
@@ -78,7 +78,8 @@ async def _measure(report: Report, points: Endpoints, folder: Path) -> None:
         chunks / took,
         "/s",
         GOAL,
-        f"{chunks:,} chunks of {DOCUMENTS} documents in {took:.1f} s; to_tsvector and GIN alone {chunks / reference:.0f}/s",
+        f"{chunks:,} chunks of {DOCUMENTS} documents in {took:.1f} s;"
+        f" to_tsvector and GIN alone {chunks / reference:.0f}/s",
     )
 
 

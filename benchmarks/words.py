@@ -25,7 +25,7 @@ import trafilatura
 from folkmoot_sdk import Block, DocumentInfo, EncryptedFile, ParserError, UnsupportedFile
 
 from benchmarks.report import Report
-from folkmoot.knowledge.parse import ParserPool
+from folkmoot.parsing.pool import ParserPool
 from folkmoot.plugins.choose import HEAD
 from folkmoot.plugins.manager import PluginManager
 
@@ -111,7 +111,7 @@ def run(report: Report, _folder: Path, corpora: Path) -> None:
 async def _read_all(folder: Path, items: list[Item]) -> tuple[list[Outcome], list[Outcome]]:
     """What became of each file, and of the HTML files once more with all that stands around their text."""
     plugins, watch = PluginManager.load(), _Watch()
-    logger = logging.getLogger("folkmoot.knowledge.parse")
+    logger = logging.getLogger("folkmoot.parsing.pool")
     logger.addHandler(watch)
     found: list[Outcome] = []
     whole: list[Outcome] = []

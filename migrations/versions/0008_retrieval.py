@@ -221,7 +221,7 @@ def vectors() -> None:
     for dimensions in DIMENSIONS:
         op.execute(
             f"CREATE INDEX ix_chunk_vectors_{dimensions} ON chunk_vectors"
-            f" USING hnsw ((embedding::halfvec({dimensions})) halfvec_cosine_ops)"
+            f" USING hnsw ((embedding::halfvec({dimensions})) halfvec_ip_ops)"
             f" WHERE dimensions = {dimensions} AND indexed"
         )
 

@@ -34,6 +34,7 @@ def upgrade() -> None:
         "ix_documents_password", "documents", ["tenant_id"], postgresql_where=sa.text("password IS NOT NULL")
     )
     operations()
+    facts()
 
 
 def operations() -> None:
@@ -75,6 +76,34 @@ def operations() -> None:
     op.execute("ALTER TABLE bulk_operations FORCE ROW LEVEL SECURITY")
     op.execute(f"CREATE POLICY bulk_operations_tenant ON bulk_operations USING ({own}) WITH CHECK ({own})")
     op.execute(f"GRANT SELECT, INSERT, UPDATE, DELETE ON bulk_operations TO {RUNTIME}")
+
+
+def facts() -> None:
+    """Own metadata, one row for each name and value: equality by an index, which row-level security keeps JSON from."""
+    op.create_table(
+        "document_facts",
+        sa.Column("tenant_id", sa.Uuid(), nullable=False),
+        sa.Column("collection_id", sa.Uuid(), nullable=False),
+        sa.Column("name", sa.String(), nullable=False),
+        sa.Column("value", sa.String(), nullable=False),
+        sa.Column("document_id", sa.Uuid(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["document_id", "tenant_id"],
+            ["documents.id", "documents.tenant_id"],
+            name=op.f("fk_document_facts_document_id_documents"),
+            ondelete="CASCADE",
+        ),
+        sa.ForeignKeyConstraint(
+            ["tenant_id"], ["tenants.id"], name=op.f("fk_document_facts_tenant_id_tenants"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("collection_id", "name", "value", "document_id", name=op.f("pk_document_facts")),
+    )
+    op.create_index(op.f("ix_document_facts_document_id"), "document_facts", ["document_id"])
+    own = f"tenant_id = {TENANT}"
+    op.execute("ALTER TABLE document_facts ENABLE ROW LEVEL SECURITY")
+    op.execute("ALTER TABLE document_facts FORCE ROW LEVEL SECURITY")
+    op.execute(f"CREATE POLICY document_facts_tenant ON document_facts USING ({own}) WITH CHECK ({own})")
+    op.execute(f"GRANT SELECT, INSERT, UPDATE, DELETE ON document_facts TO {RUNTIME}")
 
 
 def downgrade() -> None:

@@ -19,6 +19,7 @@ from folkmoot.audit import tasks as _audit
 from folkmoot.conversations import tasks as _conversations
 from folkmoot.conversations.answer import Running
 from folkmoot.conversations.service import STOP_CHANNEL
+from folkmoot.fulltext import tasks as _merging
 from folkmoot.identity import tasks as _identity
 from folkmoot.kit.access import Principal
 from folkmoot.kit.app import App
@@ -26,11 +27,10 @@ from folkmoot.kit.db import warm
 from folkmoot.kit.jobs import RUNNING, SWEEPS, bind
 from folkmoot.kit.log import get_logger
 from folkmoot.kit.process import settle
-from folkmoot.knowledge import embedding_tasks as _embedding
-from folkmoot.knowledge import golden_tasks as _golden
-from folkmoot.knowledge import merge_tasks as _merging
 from folkmoot.knowledge import tasks as _knowledge
-from folkmoot.knowledge.parse import ParserPool
+from folkmoot.knowledge.embedding import tasks as _embedding
+from folkmoot.knowledge.golden.service import tasks as _golden
+from folkmoot.parsing.pool import ParserPool
 from folkmoot.platform import tasks as _platform
 from folkmoot.plugins.manager import PluginManager
 from folkmoot.settings import Settings
@@ -39,7 +39,10 @@ from folkmoot.usage import tasks as _usage
 from folkmoot.websites import tasks as _websites
 
 # Importing them is what registers their tasks and sweeps.
-TASK_MODULES = (_identity, _audit, _usage, _knowledge, _merging, _embedding, _golden, _websites, _conversations, _platform)
+TASK_MODULES = (
+    *(_identity, _audit, _usage, _merging, _knowledge, _embedding, _golden),
+    *(_websites, _conversations, _platform),
+)
 log = get_logger(__name__)
 
 ALIVE_KEY = "folkmoot:worker:alive"

@@ -18,6 +18,8 @@ ADDED = (
     "INSERT INTO chunk_vectors (tenant_id, chunk_id, collection_id, document_id, space_id, dimensions, indexed,"
     " embedding) SELECT c.tenant_id, c.id, collection_id, document_id, s.id, 2, false, '[1,0]'::halfvec"
     " FROM chunks c JOIN embedding_spaces s ON s.tenant_id = c.tenant_id WHERE c.tenant_id = :tenant LIMIT 1",
+    "INSERT INTO document_facts (tenant_id, collection_id, name, value, document_id)"
+    " SELECT tenant_id, collection_id, 'unit', '\"roads\"', id FROM documents WHERE tenant_id = :tenant LIMIT 1",
     "INSERT INTO text_deletions (id, tenant_id, collection_id, chunk_count, term_total, chunks)"
     " SELECT gen_random_uuid(), :tenant, id, 0, 0, '' FROM collections WHERE tenant_id = :tenant LIMIT 1",
     "INSERT INTO bulk_operations (id, tenant_id, collection_id, space_id, action, selection, total, done, moved_at,"
@@ -35,6 +37,12 @@ ADDED = (
     " WHERE tenant_id = :tenant LIMIT 1",
     "INSERT INTO golden_runs (id, tenant_id, collection_id, space_id, cause, status) VALUES (CAST(:golden_run_id AS uuid),"
     " :tenant, CAST(:collection_id AS uuid), CAST(:space_id AS uuid), 'asked', 'completed')",
+    "INSERT INTO crawls (id, tenant_id, website_id, status, cause) VALUES (CAST(:crawl_id AS uuid), :tenant,"
+    " CAST(:website_id AS uuid), 'completed', 'asked')",
+    "INSERT INTO crawl_pages (id, tenant_id, crawl_id, url, url_hash, depth, fate) VALUES (uuidv7(), :tenant,"
+    " CAST(:crawl_id AS uuid), 'https://www.example.org/', 'a', 0, 'new')",
+    "INSERT INTO website_pages (id, tenant_id, website_id, url, url_hash, seen_at, changed_at) VALUES (uuidv7(),"
+    " :tenant, CAST(:website_id AS uuid), 'https://www.example.org/', 'a', now(), now())",
     "INSERT INTO external_accounts (id, tenant_id, user_id, login_method_id, issuer, subject, email, last_used_at)"
     " VALUES (CAST(:account_id AS uuid), :tenant, CAST(:user_id AS uuid), CAST(:method_id AS uuid), 'ldap:x', 'ada',"
     " '', now())",
@@ -73,11 +81,14 @@ async def furnish(tenancy, superuser):
     golden = await owner.made(
         f"/collections/{collection}/golden-questions", question="Where is it?", document_ids=[document["id"]]
     )
+    website = await owner.made(f"/collections/{collection}/websites", url="https://www.example.org/")
     move = str(uuid4())
     ids = {
         "space_id": space,
         "collection_id": collection,
         "document_id": document["id"],
+        "website_id": website["id"],
+        "crawl_id": str(uuid4()),
         "assistant_id": assistant,
         "model": f"assistant/{assistant}",
         "conversation_id": conversation,

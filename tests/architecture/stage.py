@@ -133,6 +133,26 @@ class Stage:
         asked = {"question": "Where is it?", "document_ids": [self.one.ids["document_id"]]}
         return {"golden_question_id": (await self.owner.made(path, **asked))["id"]}
 
+    async def delete_website(self):
+        path = f"/collections/{self.one.ids['collection_id']}/websites"
+        return {"website_id": (await self.owner.made(path, url="http://127.0.0.1:1/"))["id"]}
+
+    crawl_website = delete_website
+
+    async def update_website(self):
+        return {**(await self.delete_website()), "json": {"max_pages": 7}}
+
+    async def cancel_crawl(self):
+        given = await self.delete_website()
+        # Made where no worker hears of it, which would be quicker than the call.
+        queued = (
+            "INSERT INTO crawls (id, tenant_id, website_id, status, cause)"
+            " SELECT gen_random_uuid(), tenant_id, id, 'queued', 'asked' FROM websites WHERE id = CAST(:w AS uuid)"
+        )
+        async with self.superuser.begin() as connection:
+            await connection.execute(text(queued), {"w": given["website_id"]})
+        return given
+
     async def delete_conversation(self):
         return {"conversation_id": await self.owner.conversation(self.one.ids["assistant_id"])}
 

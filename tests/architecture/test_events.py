@@ -28,6 +28,7 @@ world, browsers, method = federation.world, federation.browsers, federation.meth
 AGENT = "the walk of events/1.0"
 CHANGES_NOTHING = {
     "search_collection": "reads; the question stands in a body",
+    "check_website": "looks at an address and stores nothing",
     "v1_embeddings": "asks a model and keeps nothing; what it took is in the ledger",
     "v1_transcription": "asks a model and keeps nothing; what it took is in the ledger",
     "look_at_link": "reads; the token stands in a body",

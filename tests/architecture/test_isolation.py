@@ -37,6 +37,7 @@ OPEN = {"forgot_password": 202, "list_ways_in": 200, "start_external_login": 400
 """Public operations that answer strangers, always in the same way."""
 OWN = {
     "search_collection",
+    "check_website",
     "create_conversation",
     "create_space",
     "create_api_key",

@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -96,3 +102,29 @@ def test_the_guide_to_changing_the_embedding_model_is_true(here, tmp_path):
     with stub_process(key=key, models="gpt-4o,text-embedding-3-small,text-embedding-3-large") as stub:
         real |= {f'"api_key": "{key}"': f'"api_key": "{key}", "base_url": "{stub}"'}
         run("docs/guides/change-the-embedding-model.md", tmp_path, real, before)
+
+
+def test_the_guide_to_reading_a_website_is_true(here, tmp_path):
+    real, before = here
+    site = tmp_path / "site"
+    site.mkdir()
+    links = "".join(f'<a href="/{name}">x</a>' for name in ("permits", "news/today", "internal", "moved-away"))
+    (site / "index.html").write_text(f"<title>Our municipality</title><p>Welcome.{links}<a href='/rules.txt'>x</a>")
+    (site / "permits").mkdir()
+    (site / "permits" / "index.html").write_text("<title>Permits</title><p>A permit takes three weeks.")
+    (site / "rules.txt").write_text("A fence may be 1.2 metres high.")
+    (site / "robots.txt").write_text("User-agent: *\nDisallow: /internal\n")
+    with folder_on_the_web(site) as address:
+        run("docs/guides/read-a-website.md", tmp_path, real | {"https://www.municipality.example": address}, before)
+
+
+@contextmanager
+def folder_on_the_web(folder: Path) -> Iterator[str]:
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *_said):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder))) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()

@@ -22,11 +22,13 @@ from hypothesis import strategies as st
 from folkmoot.kit.net import (
     AddressRefused,
     BodyRefused,
+    BodyTooLarge,
     NetPolicy,
     RedirectRefused,
     is_public,
     outbound_client,
     read_limited,
+    unpacked,
 )
 
 
@@ -394,6 +396,11 @@ async def test_a_body_is_read_up_to_the_limit_packed_or_not(server):
             await read("/bomb", 5000)
         assert tracemalloc.get_traced_memory()[1] < 5_000_000, "it must not be unpacked first"
         tracemalloc.stop()
+        async with client.stream("GET", f"http://127.0.0.1:{server.port}/bomb") as response:
+            pieces = [len(piece) async for piece in unpacked(response, 60_000_000)]
+        assert (sum(pieces), max(pieces)) == (50_000_000, 256 * 1024)
+        with pytest.raises(BodyTooLarge):
+            await read("/bomb", 5000)
         for path, words in (("/cut", "cut off"), ("/broken", "unpacked"), ("/brotli", "'br'")):
             with pytest.raises(BodyRefused, match=words):
                 await read(path, 5000)

@@ -219,10 +219,8 @@ async def test_a_reader_that_leaves_is_forgotten(streams, name):
 async def test_a_reader_told_to_leave_at_the_very_moment_an_event_comes_leaves(streams, name, steps):
     """As when the client hangs up while the model talks: else nobody would stop the answer."""
     leaving = asyncio.create_task(read(streams, name))
-    while not streams._readers:
-        await asyncio.sleep(0)
-    ((reader,),) = streams._readers.values()
     await asyncio.sleep(0.05)
+    ((reader,),) = streams._readers.values()
     reader.queue.put_nowait(Entry(1, b"text.delta", b"{}"))
     for _ in range(steps):
         await asyncio.sleep(0)

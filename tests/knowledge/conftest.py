@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from folkmoot.knowledge.parse import ParserPool
+from folkmoot.parsing.pool import ParserPool
 from tests.knowledge.stuck import Stuck
 
 

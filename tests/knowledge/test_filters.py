@@ -135,3 +135,35 @@ async def test_nothing_asked_for_is_no_filter(app, owner):
 def test_a_filter_that_makes_no_sense_or_is_too_large_is_refused(fields):
     with pytest.raises(msgspec.ValidationError):
         msgspec.json.decode(msgspec.json.encode(fields), type=Filters)
+
+
+async def test_own_names_and_values_are_found_by_their_index_however_they_change(owner):
+    collection = await owner.collection()
+    (document,) = await owner.knows(collection, ("a.txt", b"The fence is high."))
+    path = f"/documents/{document['id']}"
+
+    async def found(**metadata) -> bool:
+        body = {"query": "fence", "filters": {"metadata": metadata}}
+        response = await owner.post(f"/collections/{collection}/search", json=body)
+        assert response.status_code == 200, response.text
+        return bool(response.json()["items"])
+
+    async def change(metadata) -> None:
+        etag = (await owner.get(path)).headers.get("etag")
+        headers = {"If-Match": etag} if etag else {}
+        response = await owner.patch(path, json={"metadata": metadata}, headers=headers)
+        assert response.status_code == 200, response.text
+
+    long = "x" * 600
+    await change({"unit": "roads", "year": 2026, "rate": 7.5, "open": True, "tags": ["å", "b"]})
+    assert await found(unit="roads", year=2026, rate=7.5, open=True, tags="å")
+    assert await found(unit=["water", "roads"], year=2026.0)
+    assert not await found(unit="water")
+    assert not await found(year="2026")
+    await change({"unit": "water", "note": 'a "quoted" \\ line\nand another'})
+    assert await found(unit="water", note='a "quoted" \\ line\nand another')
+    assert not await found(unit="roads")
+    longer = await owner.patch(path, json={"metadata": {"note": long}})
+    if longer.status_code == 200:
+        assert await found(note=long)
+        assert not await found(note=long + "x")

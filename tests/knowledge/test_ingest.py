@@ -18,8 +18,8 @@ from folkmoot.knowledge import ingest as ingesting
 from folkmoot.knowledge import search as searching
 from folkmoot.knowledge.ingest import ingest
 from folkmoot.knowledge.models import Chunk, ChunkVector, Document
-from folkmoot.knowledge.parse import ParserPool
 from folkmoot.knowledge.tasks import find_left_documents
+from folkmoot.parsing.pool import ParserPool
 from folkmoot.plugins.manager import PluginManager
 from tests.support import documents
 from tests.support.openai_stub import OpenAIStub

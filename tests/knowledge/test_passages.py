@@ -1,4 +1,4 @@
-"""From ranked chunks to passages: phrases first, nothing twice, neighbours as one, and why each stands where it does."""
+"""From ranked chunks to passages: phrases first, nothing twice, neighbours as one, and why."""
 
 from __future__ import annotations
 

@@ -9,9 +9,9 @@ from uuid import UUID
 import pytest
 from sqlalchemy import text
 
+from folkmoot.fulltext.words import ask, terms
 from folkmoot.kit.access import Principal
 from folkmoot.knowledge.search import search
-from folkmoot.knowledge.words import ask, terms
 from folkmoot.usage.ledger import Account
 
 K1, B = 1.2, 0.75

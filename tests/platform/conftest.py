@@ -26,6 +26,8 @@ INSERT INTO chunk_refusals (tenant_id, chunk_id, collection_id, space_id, code)
 INSERT INTO token_rates (tenant_id, model_id, language, estimated, counted) VALUES (:t, :model, 'en', 1, 1);
 INSERT INTO embedding_moves (id, tenant_id, collection_id, model, state, chunk_count)
     SELECT gen_random_uuid(), :t, id, '', 'done', 0 FROM collections WHERE tenant_id = :t;
+INSERT INTO document_facts (tenant_id, collection_id, name, value, document_id)
+    SELECT tenant_id, collection_id, 'unit', 'true', id FROM documents WHERE tenant_id = :t;
 INSERT INTO text_deletions (id, tenant_id, collection_id, chunk_count, term_total, chunks)
     SELECT gen_random_uuid(), :t, id, 0, 0, '' FROM collections WHERE tenant_id = :t;
 INSERT INTO bulk_operations
@@ -39,6 +41,16 @@ INSERT INTO golden_questions (id, tenant_id, collection_id, question, document_i
     SELECT gen_random_uuid(), :t, id, 'How high?', '{}' FROM collections WHERE tenant_id = :t;
 INSERT INTO golden_runs (id, tenant_id, collection_id, space_id, cause, status)
     SELECT uuidv7(), :t, id, space_id, 'asked', 'completed' FROM collections WHERE tenant_id = :t;
+INSERT INTO websites (id, tenant_id, collection_id, space_id, url, kind, max_pages, max_depth, max_bytes,
+    max_page_bytes, max_seconds, schedule, download_files)
+    SELECT gen_random_uuid(), :t, id, space_id, 'https://www.example.org/', 'links', 1, 1, 1, 1, 1, 'none', false
+    FROM collections WHERE tenant_id = :t;
+INSERT INTO website_pages (id, tenant_id, website_id, url, url_hash, seen_at, changed_at)
+    SELECT gen_random_uuid(), :t, id, url, '\\x00', now(), now() FROM websites WHERE tenant_id = :t;
+INSERT INTO crawls (id, tenant_id, website_id, status, cause)
+    SELECT gen_random_uuid(), :t, id, 'completed', 'asked' FROM websites WHERE tenant_id = :t;
+INSERT INTO crawl_pages (id, tenant_id, crawl_id, url, url_hash, depth, fate)
+    SELECT gen_random_uuid(), :t, id, 'https://www.example.org/', '\\x00', 0, 'new' FROM crawls WHERE tenant_id = :t;
 INSERT INTO groups (id, tenant_id, name) VALUES (:a, :t, 'Clerks');
 INSERT INTO group_members (id, tenant_id, group_id, user_id) VALUES (gen_random_uuid(), :t, :a, :user);
 INSERT INTO roles (id, tenant_id, name, permissions) VALUES (:b, :t, 'Reader', '{audit}');

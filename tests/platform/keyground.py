@@ -44,6 +44,8 @@ from folkmoot.platform.certificate import is_valid, sign
 from folkmoot.platform.sealed import COLUMNS
 from folkmoot.settings import Settings
 from folkmoot.tenants.models import PLATFORM, Certificate
+from folkmoot.websites import secret as website_secret
+from folkmoot.websites.models import Website
 from tests.support import old_form
 from tests.support.people import PASSWORD, Person, Tenancy
 
@@ -126,6 +128,7 @@ class Things:
     session: UUID | None = None
     document: str = ""
     method: UUID | None = None
+    website: UUID | None = None
 
     @property
     def tenant_id(self) -> UUID:
@@ -149,8 +152,12 @@ async def furnished(app: App) -> Things:
         )
         made.link = await Links(app).make(work, (await _invited(work, owner.tenant_id)), "invitation")
     made.link_token = token_of(app.keyring, made.link)
-    (document,) = await owner.upload(await owner.collection(), ("rules.txt", TEXT))
+    collection = await owner.collection()
+    (document,) = await owner.upload(collection, ("rules.txt", TEXT))
     made.document = document["id"]
+    auth = {"kind": "basic", "user": "reader", "password": SECRET}
+    website = await owner.made(f"/collections/{collection}/websites", url="https://www.example.org/", auth=auth)
+    made.website = UUID(website["id"])
     retry = await owner.post(f"/documents/{made.document}/retry", json={"password": "open sesame"})
     assert retry.status_code == 202, retry.text
     begun = (await owner.post("/me/second-factor", json={"password": PASSWORD})).json()
@@ -184,6 +191,7 @@ async def check_sealed(app: App, things: Things) -> None:
         session = await work.session.get_one(Session, things.session)
         method = await work.session.get_one(LoginMethod, things.method)
         connection = await ModelService(work).find_connection("Models")
+        website = await work.session.get_one(Website, things.website)
         user = await work.session.get_one(User, things.owner.user.id)
     sealed, place = user.totp_secret, {"purpose": "totp", "tenant_id": things.tenant_id, "aad": user.id.bytes}
     assert (await app.keyring.open(sealed, **place)).decode() == things.totp
@@ -191,6 +199,7 @@ async def check_sealed(app: App, things: Things) -> None:
     assert (await app.part(Backends).config(method))["bind_password"] == SECRET
     config = await app.keyring.open(connection.config, purpose=PURPOSE, tenant_id=things.tenant_id)
     assert b"sk-secret" in config
+    assert (await website_secret.stored(app, website)).password == SECRET
     async with client_of(app, things) as client:
         assert await password_of(app, things.tenant_id, UUID(things.document)) == "open sesame"
         content = await client.get(f"/documents/{things.document}/content")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from types import SimpleNamespace
 
 import pytest
 
 from folkmoot.websites import robots, take, visit
-from tests.websites.site import started
+from tests.websites.site import started, until
 
 
 @pytest.fixture(autouse=True)
@@ -47,9 +46,11 @@ class Crawling:
         return await self.end((await self.begin())["id"])
 
     async def end(self, crawl_id: str, seconds: float = 60) -> SimpleNamespace:
-        async with asyncio.timeout(seconds):
-            while (found := await self.crawl(crawl_id))["status"] in ("queued", "running"):
-                await asyncio.sleep(0.03)
+        async def ended():
+            found = await self.crawl(crawl_id)
+            return None if found["status"] in ("queued", "running") else found
+
+        found = await until(ended, seconds)
         rows = await self.every(f"/crawls/{crawl_id}/pages")
         fates = {path_of(row["url"]): row["fate"] + (f":{row['reason']}" if row["reason"] else "") for row in rows}
         return SimpleNamespace(**found, fates=fates, rows={path_of(row["url"]): row for row in rows})
@@ -79,12 +80,13 @@ class Crawling:
 
     async def documents(self) -> dict[str, dict]:
         """By path, once all of them are read."""
-        async with asyncio.timeout(60):
-            while True:
-                found = await self.every(f"/collections/{self.collection_id}/documents")
-                if all(item["status"] in ("ready", "failed") for item in found):
-                    return {path_of(item["url"]): item for item in found}
-                await asyncio.sleep(0.05)
+
+        async def read():
+            found = await self.every(f"/collections/{self.collection_id}/documents")
+            return [found] if all(item["status"] in ("ready", "failed") for item in found) else None
+
+        (found,) = await until(read)
+        return {path_of(item["url"]): item for item in found}
 
     async def text(self, document_id: str) -> str:
         return (await self.person.get(f"/documents/{document_id}/text")).json()["text"]
@@ -95,12 +97,17 @@ def path_of(url: str) -> str:
 
 
 @pytest.fixture
-def crawling(owner):
+async def crawling(owner):
     """Adds a website to a new collection: `await crawling(site, kind="sitemap")`."""
+    made = []
 
     async def add(site, path: str = "/", *, by=owner, **fields) -> Crawling:
         collection = await by.collection()
         website = await by.made(f"/collections/{collection}/websites", url=f"{site.url}{path}", **fields)
-        return Crawling(by, collection, website)
+        made.append(Crawling(by, collection, website))
+        return made[-1]
 
-    return add
+    yield add
+    for each in made:
+        # What a test left under way would take the time of the next.
+        await each.person.post(f"/websites/{each.id}/cancel")

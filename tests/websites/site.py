@@ -93,6 +93,15 @@ class Site:
             self.at_once -= 1
 
 
+async def until(found: Callable, seconds: float = 60):
+    """What `await found()` gives, once it is true."""
+    async with asyncio.timeout(seconds):
+        while True:
+            if value := await found():
+                return value
+            await asyncio.sleep(0.03)
+
+
 @asynccontextmanager
 async def started() -> AsyncIterator[Site]:
     site = Site()

@@ -36,8 +36,8 @@ def test_what_is_written_and_what_is_meant(written, meant):
 
 @pytest.mark.parametrize(
     "written",
-    ["mailto:a@b.example", "javascript:void(0)", "tel:1", "data:text/html,x", "file:///etc/passwd", "http://[x", "C:\\a",
-     "http://a.example:0/", "http://\ud800/", "/" + "x" * 3_000, "ftp://a.example/", "http://a b/"],
+    ["mailto:a@b.example", "javascript:void(0)", "tel:1", "data:text/html,x", "file:///etc/passwd", "http://[x",
+     "C:\\a", "http://a.example:0/", "http://\ud800/", "/" + "x" * 3_000, "ftp://a.example/", "http://a b/"],
 )  # fmt: skip
 def test_where_no_page_can_be(written):
     assert normal(written, BASE) is None
@@ -55,7 +55,12 @@ def test_a_site_is_one_host_and_https_swallows_http():
     site = Site.of("https://site.example/start")
     assert site.home("http://site.example/a") == "https://site.example/a"
     assert site.home("https://site.example/a") == "https://site.example/a"
-    for elsewhere in ("https://www.site.example/", "https://site.example:8443/", "http://site.example:8080/", "https://a/"):
+    for elsewhere in (
+        "https://www.site.example/",
+        "https://site.example:8443/",
+        "http://site.example:8080/",
+        "https://a/",
+    ):
         assert site.home(elsewhere) is None
         assert not site.trusts(elsewhere)
     assert not site.trusts("http://site.example/a")

@@ -1,17 +1,17 @@
-"""Crawling a site again: what did not change costs nothing, and what vanished is believed to be gone after two crawls."""
+"""Crawling a site again: what did not change costs nothing, and what vanished is believed gone after two crawls."""
 
 from __future__ import annotations
 
-import asyncio
-
-from tests.websites.site import Reply, html
+from tests.websites.site import Reply, html, until
 
 
 async def test_an_unchanged_page_is_neither_sent_nor_read_again(site, crawling, count):
+    when = "Mon, 02 Mar 2026 09:00:00 GMT"
+
     def tagged(headers):
-        if headers.get("if-none-match") == '"1"' and headers.get("if-modified-since") == "Mon, 02 Mar 2026 09:00:00 GMT":
+        if headers.get("if-none-match") == '"1"' and headers.get("if-modified-since") == when:
             return Reply(status=304, headers={"etag": '"1"'})
-        told = {"content-type": "text/html", "etag": '"1"', "last-modified": "Mon, 02 Mar 2026 09:00:00 GMT"}
+        told = {"content-type": "text/html", "etag": '"1"', "last-modified": when}
         return Reply(html("Start", "Welcome.", "/same-bytes", "/same-text"), headers=told)
 
     def noisy(headers):
@@ -64,7 +64,12 @@ async def test_a_page_that_vanished_is_removed_after_two_complete_crawls(site, c
     assert (first.complete, first.fates["/b"]) == (True, "not-found")
     assert "/c" not in first.fates
     assert set(await website.documents()) == {"/", "/a", "/b", "/c"}
-    assert {path: row["missing"] for path, row in (await website.pages()).items()} == {"/": 0, "/a": 0, "/b": 1, "/c": 1}
+    assert {path: row["missing"] for path, row in (await website.pages()).items()} == {
+        "/": 0,
+        "/a": 0,
+        "/b": 1,
+        "/c": 1,
+    }
     await website.run()
     assert set(await website.documents()) == {"/", "/a"}
     pages = await website.pages()
@@ -153,9 +158,11 @@ async def test_deleting_a_website_takes_its_documents_with_it_and_no_others(site
     await website.documents()
     assert (await owner.delete(f"/websites/{website.id}")).status_code == 204
     assert (await owner.get(f"/websites/{website.id}")).status_code == 404
-    async with asyncio.timeout(30):
-        while await count("websites", f"id = '{website.id}'"):
-            await asyncio.sleep(0.05)
+
+    async def removed():
+        return not await count("websites", f"id = '{website.id}'")
+
+    await until(removed)
     left = await website.every(f"/collections/{website.collection_id}/documents")
     assert [item["name"] for item in left] == ["own.txt"]
     assert await count("files", f"tenant_id = '{owner.tenant_id}'") == 1

@@ -185,7 +185,12 @@ def test_what_signs_in_shows_in_no_representation():
     secret = fetch.Secret(fetch.Site.of("https://site.example/"), {"x-key": "opensesame"})
     assert "opensesame" not in repr(secret)
     assert secret.for_url("https://site.example/a") == {"x-key": "opensesame"}
-    for elsewhere in ("http://site.example/a", "https://site.example:8443/a", "https://site.example.org/", "https://b/"):
+    for elsewhere in (
+        "http://site.example/a",
+        "https://site.example:8443/a",
+        "https://site.example.org/",
+        "https://b/",
+    ):
         assert secret.for_url(elsewhere) == {}
 
 

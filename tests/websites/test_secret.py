@@ -50,9 +50,7 @@ async def test_a_secret_is_masked_sealed_and_in_no_event(site, crawling, superus
     assert (await website.read())["auth"] == {"kind": "basic", "user": "reader", "password": MASK}
     async with superuser.connect() as connection:
         stored = await connection.scalar(text("SELECT auth FROM websites WHERE id = :id"), {"id": website.id})
-        told = await connection.scalars(
-            text("SELECT data::text FROM events WHERE object_id = :id"), {"id": website.id}
-        )
+        told = await connection.scalars(text("SELECT data::text FROM events WHERE object_id = :id"), {"id": website.id})
         assert b"sesame" not in stored
         assert not [data for data in told if "sesame" in data]
     listed = await website.person.get(f"/collections/{website.collection_id}/websites")

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
 from sqlalchemy import text
 
+from folkmoot.kit.jobs import Jobs
 from folkmoot.websites import crawl as crawling_module
 from folkmoot.websites import tasks
 from folkmoot.websites.crawl import crawl
 from folkmoot.websites.tasks import find_left_crawls
+from tests.websites.site import until
 
 
 def many(site, count):
@@ -23,14 +23,9 @@ def many(site, count):
 def by_hand(monkeypatch):
     """Nothing is sent to the worker of the tests: a test does each turn itself."""
 
-    class Quiet:
-        name, lane = "websites.nothing", "crawl"
-
     async def nothing(self, task, payload, **_more):
         if task.name != "websites.crawl":
             await send(self, task, payload, **_more)
-
-    from folkmoot.kit.jobs import Jobs
 
     send = Jobs.send
     monkeypatch.setattr(Jobs, "send", nothing)
@@ -65,7 +60,9 @@ async def test_a_crawl_whose_worker_died_goes_on_where_it_was(app, site, crawlin
     await alter("UPDATE crawls SET lease_until = now() + interval '9 seconds' WHERE id = :id", id=begun["id"])
     assert await crawl(app, tenant, begun["id"]) is None
     assert len(site.paths) == 4
-    await alter("UPDATE crawls SET lease_until = now() - interval '1 second', resume_at = NULL WHERE id = :id", id=begun["id"])
+    await alter(
+        "UPDATE crawls SET lease_until = now() - interval '1 second', resume_at = NULL WHERE id = :id", id=begun["id"]
+    )
     sent = []
 
     async def noted(self, task, payload, **_more):
@@ -103,7 +100,9 @@ async def test_a_page_that_kills_its_workers_is_given_up(app, site, crawling, by
                 assert await crawl(app, website.person.tenant_id, begun["id"]) is None
                 break
             except Killed:
-                await alter("UPDATE crawls SET lease_until = now() - interval '1 second' WHERE id = :id", id=begun["id"])
+                await alter(
+                    "UPDATE crawls SET lease_until = now() - interval '1 second' WHERE id = :id", id=begun["id"]
+                )
         await crawl(app, website.person.tenant_id, begun["id"])
     done = await website.end(begun["id"])
     assert done.fates == {"/": "new", "/0": "failed:reading-interrupted", "/1": "new"}
@@ -133,9 +132,11 @@ async def test_a_crawl_that_is_cancelled_stops_and_keeps_what_it_read(site, craw
     many(site, 100)
     website = await crawling(site)
     begun = await website.begin()
-    async with asyncio.timeout(30):
-        while (await website.crawl(begun["id"]))["counts"]["new"] < 2:
-            await asyncio.sleep(0.02)
+
+    async def going():
+        return (await website.crawl(begun["id"]))["counts"]["new"] >= 2
+
+    await until(going)
     assert (await owner.post(f"/websites/{website.id}/crawl")).json()["id"] == begun["id"]
     answer = await owner.post(f"/websites/{website.id}/cancel")
     assert (answer.status_code, answer.json()["status"]) == (200, "cancelled")
@@ -184,7 +185,7 @@ async def test_the_next_begins_when_one_has_ended(site, crawling, tenancy, monke
 async def test_a_quota_that_is_used_up_ends_the_crawl_and_says_so(site, crawling, owner, alter):
     many(site, 5)
     website = await crawling(site)
-    await alter("UPDATE tenants SET max_storage_bytes = 1500 WHERE id = :id", id=owner.tenant_id)
+    await alter("UPDATE tenants SET max_storage_bytes = 700 WHERE id = :id", id=owner.tenant_id)
     done = await website.run()
     assert (done.status, done.error["code"], done.complete) == ("failed", "quota-storage", False)
     assert len(await website.documents()) >= 1

@@ -18,7 +18,7 @@ from folkmoot.assistants.service import AssistantService
 from folkmoot.kit.errors import Conflict, NotFound, ValidationFailed
 from folkmoot.kit.paging import page
 from folkmoot.kit.work import Work
-from folkmoot.knowledge.embed import classes_of
+from folkmoot.knowledge.embedding.embed import classes_of
 from folkmoot.spaces.service import SpaceService
 
 MOST = 5_000

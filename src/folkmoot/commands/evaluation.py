@@ -32,18 +32,20 @@ from folkmoot.commands.known import Known, Row, SetError
 from folkmoot.embedded import Engines
 from folkmoot.files.models import File
 from folkmoot.files.service import FileService
+from folkmoot.fulltext.index import merge
 from folkmoot.identity.models import User
 from folkmoot.kit.access import Principal, permissions_of
 from folkmoot.kit.app import App
-from folkmoot.knowledge import chunk, fitness, metrics
-from folkmoot.knowledge.embed import classes_of, embed_document, embedding_route, limits_of
-from folkmoot.knowledge.language import detect
+from folkmoot.knowledge import chunk
+from folkmoot.knowledge.embedding import fitness
+from folkmoot.knowledge.embedding.embed import classes_of, embed_document, embedding_route, limits_of
+from folkmoot.knowledge.golden.service import metrics
 from folkmoot.knowledge.models import Document
 from folkmoot.knowledge.schemas import CollectionCreate
 from folkmoot.knowledge.search import search
 from folkmoot.knowledge.service import CollectionService
 from folkmoot.knowledge.store import Reading, store
-from folkmoot.knowledge.textindex import merge
+from folkmoot.parsing.language import detect
 from folkmoot.platform.service import ensure_first
 from folkmoot.plugins.parsers import text as plain
 from folkmoot.settings import LANES, Settings

@@ -143,7 +143,7 @@ def _chosen(operation: BulkOperation) -> list[ColumnElement[bool]]:
     if selection.codes:
         made.append(Document.error_code.in_(selection.codes))
     if selection.filters is not UNSET:
-        made += conditions(selection.filters)
+        made += conditions(selection.filters, [operation.collection_id])
     return made
 
 

@@ -18,7 +18,7 @@ from folkmoot.kit.errors import Conflict, NotFound
 from folkmoot.kit.jobs import Task
 from folkmoot.kit.paging import check_match, page
 from folkmoot.kit.work import Work
-from folkmoot.knowledge.filters import of_media_types
+from folkmoot.knowledge.filters import keep_facts, of_media_types
 from folkmoot.knowledge.ingest import record
 from folkmoot.knowledge.models import ChunkVector, Collection, Document
 from folkmoot.knowledge.password import forget_password, keep_password
@@ -119,7 +119,7 @@ async def update(work: Work, document_id: UUID, change: DocumentUpdate, if_match
     if change.modified_at is not UNSET and change.modified_at != document.modified_at:
         document.modified_at = change.modified_at
         changed.append("modified_at")
-    if change.metadata is not UNSET and _describe(document, change.metadata):
+    if change.metadata is not UNSET and await _describe(work, document, change.metadata):
         changed.append("metadata")
     if changed:
         await work.session.flush()
@@ -127,13 +127,14 @@ async def update(work: Work, document_id: UUID, change: DocumentUpdate, if_match
     return document
 
 
-def _describe(document: Document, values: Mapping[str, Any]) -> bool:
+async def _describe(work: Work, document: Document, values: Mapping[str, Any]) -> bool:
     """Set these names, and take away those of None (RFC 7396); whether that changed anything."""
     merged = {**document.metadata_, **values}
     merged = {name: value for name, value in merged.items() if value is not None}
     if merged == document.metadata_:
         return False
     document.metadata_ = merged
+    await keep_facts(work, document)
     return True
 
 
@@ -144,7 +145,7 @@ async def uploaded_again(
 
     A password opens what could not be read.
     """
-    if _describe(document, metadata):
+    if await _describe(work, document, metadata):
         await work.session.flush()
         _record(work, "document.updated", document, fields=["metadata"])
     if password is not None and document.status == "failed":

@@ -9,18 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from decimal import Decimal
 from typing import Annotated, Any, cast
 from uuid import UUID
 
+import msgspec
 from msgspec import Meta
-from sqlalchemy import ColumnElement, and_, func, or_, select
+from sqlalchemy import ColumnElement, and_, delete, func, insert, or_, select
 from sqlalchemy.dialects.postgresql import ARRAY, aggregate_order_by
 from sqlalchemy.dialects.postgresql import UUID as PG_UUID
 
 from folkmoot.kit.errors import NotFound
 from folkmoot.kit.structs import Input
 from folkmoot.kit.work import Work
-from folkmoot.knowledge.models import Document
+from folkmoot.knowledge.models import LONGEST_FACT, Document, DocumentFact
 
 MOST_IDS = 1_000
 MOST_NAMES = 50
@@ -127,11 +129,11 @@ async def allowed(work: Work, collection_ids: Sequence[UUID], filters: Filters |
             raise NotFound(f"there is no document {min(missing)} in the collections that are searched")
     # One array and not a row for each: at 100,000 documents that is a tenth of the time.
     ids = func.array_agg(aggregate_order_by(Document.id, Document.id), type_=ARRAY(PG_UUID(as_uuid=True)))
-    return list(await work.session.scalar(select(ids).where(inside, *conditions(filters))) or ())
+    return list(await work.session.scalar(select(ids).where(inside, *conditions(filters, collection_ids))) or ())
 
 
-def conditions(filters: Filters) -> list[ColumnElement[bool]]:
-    """What a row of `documents` must fulfil."""
+def conditions(filters: Filters, collection_ids: Sequence[UUID]) -> list[ColumnElement[bool]]:
+    """What a row of `documents` in these collections must fulfil."""
     made: list[ColumnElement[bool]] = []
     if filters.document_ids is not None:
         made.append(Document.id.in_(filters.document_ids))
@@ -147,7 +149,7 @@ def conditions(filters: Filters) -> list[ColumnElement[bool]]:
         made.append(of_media_types(filters.media_types))
     if filters.languages:
         made.append(Document.language.in_([language.lower() for language in filters.languages]))
-    made += [_has(name, wanted) for name, wanted in filters.metadata.items()]
+    made += [_has(name, wanted, collection_ids) for name, wanted in filters.metadata.items()]
     return made
 
 
@@ -159,7 +161,7 @@ def of_media_types(wanted: Sequence[str]) -> ColumnElement[bool]:
     return or_(Document.media_type.in_(whole), *kinds)
 
 
-def _has(name: str, wanted: object) -> ColumnElement[bool]:
+def _has(name: str, wanted: object, collection_ids: Sequence[UUID]) -> ColumnElement[bool]:
     """A name with such a value; a document that has several values passes if one of them fits."""
     metadata = cast("Any", Document.metadata_)
     if isinstance(wanted, Range):
@@ -173,9 +175,34 @@ def _has(name: str, wanted: object) -> ColumnElement[bool]:
             parts.append(value <= func.to_jsonb(wanted.lte))
         return and_(*parts)
     values = cast("list[object]", wanted) if isinstance(wanted, list) else [wanted]
-    shapes: list[dict[str, object]] = []
-    for value in values:
-        shapes.append({name: value})
-        if isinstance(value, str):
-            shapes.append({name: [value]})
-    return or_(*(metadata.contains(shape) for shape in shapes)) if shapes else Document.id.is_(None)
+    short = [fact for fact in map(_fact, values) if len(fact) <= LONGEST_FACT]
+    # By an index, which row-level security keeps the operators of JSON from.
+    having = select(DocumentFact.document_id).where(
+        DocumentFact.collection_id.in_(list(collection_ids)), DocumentFact.name == name, DocumentFact.value.in_(short)
+    )
+    long = [shape for value in values if len(_fact(value)) > LONGEST_FACT for shape in ({name: value}, {name: [value]})]
+    found = Document.id.in_(having)
+    return or_(found, *(metadata.contains(shape) for shape in long)) if long else found
+
+
+async def keep_facts(work: Work, document: Document) -> None:
+    """Write a document's metadata anew into what filters look at. Call it wherever the metadata changes."""
+    facts = {
+        (name, fact)
+        for name, value in document.metadata_.items()
+        for fact in map(_fact, cast("list[object]", value) if isinstance(value, list) else [value])
+        if len(fact) <= LONGEST_FACT
+    }
+    of_document = DocumentFact.document_id == document.id
+    await work.session.execute(delete(DocumentFact).where(of_document))
+    if facts:
+        of = {"tenant_id": document.tenant_id, "collection_id": document.collection_id, "document_id": document.id}
+        rows = [{**of, "name": name, "value": value} for name, value in sorted(facts)]
+        await work.session.execute(insert(DocumentFact), rows)
+
+
+def _fact(value: object) -> str:
+    """A value as JSON, with one form for each number."""
+    if isinstance(value, float):
+        return format(Decimal(repr(value)).normalize(), "f")
+    return msgspec.json.encode(value).decode()

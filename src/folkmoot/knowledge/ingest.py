@@ -22,20 +22,20 @@ from sqlalchemy import select, update
 from uuid_utils.compat import uuid7
 
 from folkmoot.files.models import File
+from folkmoot.fulltext.index import FACTOR
+from folkmoot.fulltext.tasks import merge_segments
 from folkmoot.kit.access import Principal
 from folkmoot.kit.app import App
 from folkmoot.kit.log import get_logger
 from folkmoot.kit.storage_errors import Missing
 from folkmoot.kit.work import Work
 from folkmoot.knowledge import chunk
-from folkmoot.knowledge.embed import embed_document, limits_of
+from folkmoot.knowledge.embedding.embed import embed_document, limits_of
 from folkmoot.knowledge.members import Members
-from folkmoot.knowledge.merge_tasks import merge_texts
 from folkmoot.knowledge.models import Document
-from folkmoot.knowledge.parse import ParserPool
 from folkmoot.knowledge.password import forget_password, password_of
 from folkmoot.knowledge.store import Gone, Reading, store
-from folkmoot.knowledge.textindex import FACTOR
+from folkmoot.parsing.pool import ParserPool
 from folkmoot.plugins.manager import PluginManager
 
 log = get_logger(__name__)
@@ -77,7 +77,7 @@ async def _call_for_merge(app: App, reading: Reading) -> None:
     """Have the collection's index merged. Asked for once in a while: thousands of documents may come at once."""
     if await app.redis.set(f"folkmoot:merge:{reading.collection_id}", "1", nx=True, ex=MERGE_SECONDS):
         payload = {"tenant_id": reading.tenant_id, "collection_id": reading.collection_id}
-        await app.sessions.jobs.send(merge_texts, payload)
+        await app.sessions.jobs.send(merge_segments, payload)
 
 
 async def _claim(app: App, tenant_id: UUID, document_id: UUID) -> Reading | None:

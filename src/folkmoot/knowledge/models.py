@@ -17,13 +17,12 @@ from sqlalchemy import (
     ForeignKeyConstraint,
     Index,
     LargeBinary,
-    String,
     UniqueConstraint,
     false,
     text,
     true,
 )
-from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from folkmoot.kit.db import Base, Changing, Tenanted, belongs, referred
@@ -165,6 +164,23 @@ class BulkOperation(Tenanted, Base):
     key_id: Mapped[UUID | None]
 
 
+class DocumentFact(Tenanted, AdvancedDeclarativeBase):
+    """One name and value of a document's own metadata, to filter by: `filters.keep_facts` keeps it in step."""
+
+    __tablename__ = "document_facts"
+    __table_args__ = (belongs("document_id", "documents"),)
+
+    tenant_id: Mapped[UUID] = mapped_column(ForeignKey("tenants.id", ondelete="CASCADE"))
+    collection_id: Mapped[UUID] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(primary_key=True)
+    value: Mapped[str] = mapped_column(primary_key=True)
+    """As JSON: text in quotation marks. Longer ones than `LONGEST_FACT` are not here."""
+    document_id: Mapped[UUID] = mapped_column(primary_key=True, index=True)
+
+
+LONGEST_FACT = 500
+
+
 class DocumentText(Tenanted, Base):
     """The extracted text that citations count in."""
 
@@ -206,48 +222,6 @@ class Chunk(Tenanted, Base):
     language: Mapped[str] = mapped_column(default="")
     term_count: Mapped[int]
     """Words in the full-text index: the length that BM25 counts."""
-
-
-class TextSegment(Tenanted, Base):
-    """A part of a collection's full-text index: written once, merged with others, never changed."""
-
-    __tablename__ = "text_segments"
-    __table_args__ = (referred(), belongs("collection_id", "collections"))
-
-    collection_id: Mapped[UUID] = mapped_column(index=True)
-    chunk_count: Mapped[int]
-    term_total: Mapped[int] = mapped_column(BigInteger)
-    """Words of all its chunks."""
-    size: Mapped[int] = mapped_column(BigInteger)
-    """Bytes of its blocks."""
-    languages: Mapped[list[str]] = mapped_column(ARRAY(String))
-    chunks: Mapped[bytes] = mapped_column(LargeBinary, deferred=True)
-    """Numbers and lengths of its chunks, as `postings.Roll` has them."""
-
-
-class TextBlock(Tenanted, AdvancedDeclarativeBase):
-    """The postings of a run of words, in the order of their keys."""
-
-    __tablename__ = "text_blocks"
-    __table_args__ = (belongs("segment_id", "text_segments"),)
-
-    segment_id: Mapped[UUID] = mapped_column(primary_key=True)
-    first_key: Mapped[int] = mapped_column(BigInteger, primary_key=True)
-    data: Mapped[bytes] = mapped_column(LargeBinary)
-    """As `postings.Block` has them."""
-
-
-class TextDeletion(Tenanted, Base):
-    """Chunks that are gone and still stand in segments, until those are merged."""
-
-    __tablename__ = "text_deletions"
-    __table_args__ = (belongs("collection_id", "collections"),)
-
-    collection_id: Mapped[UUID] = mapped_column(index=True)
-    chunk_count: Mapped[int]
-    term_total: Mapped[int] = mapped_column(BigInteger)
-    chunks: Mapped[bytes] = mapped_column(LargeBinary)
-    """As in `TextSegment`."""
 
 
 class ChunkVector(Tenanted, AdvancedDeclarativeBase):

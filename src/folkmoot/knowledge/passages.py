@@ -9,19 +9,19 @@ from uuid import UUID
 
 from sqlalchemy import func, select
 
+from folkmoot.fulltext.bm25 import Match
+from folkmoot.fulltext.words import fold
 from folkmoot.kit.access import Principal
 from folkmoot.kit.app import App
 from folkmoot.kit.work import Work
-from folkmoot.knowledge.bm25 import Match
 from folkmoot.knowledge.fuse import Fused
 from folkmoot.knowledge.models import Chunk, Document, DocumentText
-from folkmoot.knowledge.words import fold
 
 _WORD = re.compile(r"\w+")
 ALIKE = 0.9
 """Of the words of two chunks, how many they share, from which on the second says nothing new."""
-CLOSE = 0.12
-"""Near-duplicates have nearly the same score; others need not be compared."""
+CLOSE = 0.04
+"""Near-duplicates have nearly the same sum of parts; others need not be compared."""
 MOST_JOINED = 3
 """Chunks in one passage: more would be a document, not a passage."""
 LEAST_LOOKED_AT = 30
@@ -123,12 +123,16 @@ def _different(hits: Sequence[Hit]) -> list[Hit]:
 def _alike(hit: Hit, words: frozenset[str], other: Hit, theirs: frozenset[str]) -> bool:
     if hit.chunk.content_hash == other.chunk.content_hash:
         return True
-    if other.score - hit.score > CLOSE or not words:
+    if _sum(other) - _sum(hit) > CLOSE or not words:
         return False
     if min(len(words), len(theirs)) < ALIKE * max(len(words), len(theirs)):
         return False
     shared = len(words & theirs)
     return shared >= ALIKE * (len(words) + len(theirs) - shared)
+
+
+def _sum(hit: Hit) -> float:
+    return hit.ranked.text_part + hit.ranked.vector_part
 
 
 def _neighbours(one: Chunk, other: Chunk) -> bool:

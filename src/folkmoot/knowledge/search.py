@@ -14,17 +14,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from uuid import UUID
 
+from folkmoot.fulltext import bm25
 from folkmoot.kit.access import Principal
 from folkmoot.kit.app import App
-from folkmoot.knowledge import bm25, passages
-from folkmoot.knowledge.embed import classes_of, embed_query
+from folkmoot.knowledge import numbers, passages
+from folkmoot.knowledge.embedding.embed import classes_of, embed_query
+from folkmoot.knowledge.embedding.fitness import fit_of
+from folkmoot.knowledge.embedding.rerank import rerank
+from folkmoot.knowledge.embedding.spaces import Searched, searched_spaces
+from folkmoot.knowledge.embedding.vectors import nearest
 from folkmoot.knowledge.filters import Filters, allowed
-from folkmoot.knowledge.fitness import fit_of
 from folkmoot.knowledge.fuse import Fit, Near, Scored, fuse
 from folkmoot.knowledge.passages import Hit
-from folkmoot.knowledge.rerank import rerank
-from folkmoot.knowledge.spaces import Searched, searched_spaces
-from folkmoot.knowledge.vectors import nearest
 from folkmoot.usage.ledger import Account
 
 POOL = 100
@@ -74,6 +75,8 @@ class Retrieval:
     """Of the spaces that the collections lie in, and of where it is asked."""
     document_ids: list[UUID] | None = None
     """Those that pass the filters; None: there are none."""
+    passing: dict[UUID, int] | None = None
+    """How many chunks those have, by collection."""
     found: bm25.Found | None = None
     ranking: bm25.Ranking | None = None
     fits: dict[UUID, Fit] = field(default_factory=dict[UUID, Fit])
@@ -82,7 +85,11 @@ class Retrieval:
         """Read what the index has on the words; returns the embedding spaces to ask."""
         async with self.app.begin(self.principal) as work:
             self.document_ids = await allowed(work, self.collections, filters)
-            self.found = await bm25.read(work, self.collections, self.query, self.document_ids)
+            sizes = await numbers.given(work, self.collections)
+            only = self.document_ids
+            passing = None if only is None else await numbers.of_documents(work, self.collections, only)
+            self.passing = None if passing is None else {key: len(found) for key, found in passing.items()}
+            self.found = await bm25.read(work, sizes, self.query, passing)
             self.class_ids = await classes_of(work, self.collections, asked_in)
             spaces = await searched_spaces(work, self.collections)
             for space in spaces:
@@ -100,13 +107,20 @@ class Retrieval:
         assert self.ranking is not None, "rank comes first"
         ranking = self.ranking
         async with self.app.begin(self.principal) as work:
-            ids = await bm25.chunk_ids(work, ranking.scope, [match.place for match in ranking.matches])
+            ids = await numbers.chunk_ids(work, ranking.scope, [match.place for match in ranking.matches])
             matches = {ids[match.place]: match for match in ranking.matches if match.place in ids}
             by_text = [Scored(chunk_id, match.score / ranking.best) for chunk_id, match in matches.items()]
             near: list[Near] = []
             for space, vector in vectors:
                 found = await nearest(
-                    work, space.collection_ids, space.id, space.dimensions, vector, POOL, self.document_ids
+                    work,
+                    space.collection_ids,
+                    space.id,
+                    space.dimensions,
+                    vector,
+                    POOL,
+                    self.document_ids,
+                    self.passing,
                 )
                 fit = self.fits.get(space.id, Fit())
                 near.append(Near([Scored(*item) for item in found], fit, full=len(found) == POOL))

@@ -19,10 +19,11 @@ from folkmoot.kit.jobs import Task
 from folkmoot.kit.paging import check_match, page
 from folkmoot.kit.structs import patch
 from folkmoot.kit.work import Work
+from folkmoot.knowledge.filters import keep_facts
 from folkmoot.knowledge.models import Chunk, Collection, Document, DocumentText
+from folkmoot.knowledge.numbers import forget_documents
 from folkmoot.knowledge.pick import announce
 from folkmoot.knowledge.schemas import CollectionCreate, CollectionUpdate
-from folkmoot.knowledge.textindex import forget
 from folkmoot.spaces.models import Space
 from folkmoot.spaces.service import SpaceService, roles_in
 
@@ -176,6 +177,8 @@ class DocumentService:
                 modified_at=origin.modified_at,
             )
         )
+        if origin.metadata:
+            await keep_facts(self._work, document)
         self._record("document.queued", document)
         self._enqueue(document)
         return document
@@ -217,7 +220,7 @@ class DocumentService:
         for document in found:
             by_collection.setdefault(document.collection_id, []).append(document.id)
         for collection_id, gone in by_collection.items():
-            await forget(self._work, collection_id, gone)
+            await forget_documents(self._work, collection_id, gone)
         await self._work.session.execute(delete(Document).where(Document.id.in_(ids)))
         return files
 

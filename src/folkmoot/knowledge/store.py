@@ -17,13 +17,14 @@ from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.dialects.postgresql import UUID as PG_UUID
 from uuid_utils.compat import uuid7
 
+from folkmoot.fulltext import index as textindex
+from folkmoot.fulltext.words import Terms, terms
 from folkmoot.kit.access import Principal
 from folkmoot.kit.app import App
 from folkmoot.kit.work import Work
-from folkmoot.knowledge import chunk, textindex
+from folkmoot.knowledge import chunk, numbers
 from folkmoot.knowledge.models import Chunk, Document, DocumentText
 from folkmoot.knowledge.quota import check_chunks
-from folkmoot.knowledge.words import Terms, terms
 
 INSERT_BATCH = 500
 
@@ -117,7 +118,7 @@ async def store(app: App, reading: Reading, built: chunk.Document) -> int:
             fresh.append(piece)
     async with app.begin(reading.principal) as work:
         # In a transaction of its own: the collection's row is locked for as long.
-        first = await textindex.take_numbers(work, reading.collection_id, len(fresh))
+        first = await numbers.take(work, reading.collection_id, len(fresh))
     if first is None:
         raise Gone
     async with app.begin(reading.principal) as work:
@@ -165,7 +166,7 @@ async def _forget_others(work: Work, reading: Reading, kept: Sequence[UUID]) -> 
     gone = select(Chunk.id).where(Chunk.document_id == reading.id, Chunk.id.not_in(kept))
     ids = list(await work.session.scalars(gone))
     if ids:
-        await textindex.forget_chunks(work, reading.collection_id, ids)
+        await numbers.forget_chunks(work, reading.collection_id, ids)
         await work.session.execute(delete(Chunk).where(Chunk.id.in_(ids)))
 
 

@@ -31,6 +31,7 @@ _TRACKING = re.compile(
 _SESSION = re.compile(r";jsessionid=[^/?#;]*", re.IGNORECASE)
 _ESCAPE = re.compile(r"%([0-9a-fA-F]{2})?")
 _DOTS = re.compile(r"/\.{1,2}(?:/|$)")
+_HOST = re.compile(r"[a-z0-9._:-]{1,253}")
 _SPACE = "".join(chr(code) for code in range(0x21))
 _UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 
@@ -55,7 +56,7 @@ def normal(href: str, base: str = "") -> str | None:
             return None
         url = httpx.URL(f"{scheme}:{behind}")
         host = url.raw_host.decode().rstrip(".")
-        if not host or url.port == 0:
+        if not _HOST.fullmatch(host) or url.port == 0:
             return None
         port = None if url.port == _PORTS[scheme] else url.port
         target = url.raw_path.decode("ascii").partition("?")

@@ -32,11 +32,11 @@ async def check(app: App, data: WebsiteCheck) -> WebsiteCheckOut:
             visitor = Visitor(made, Hosts(app.redis), SECONDS, secret.headers_of(data.auth, url))
             await look.at(visitor)
     except TimeoutError:
-        look.fail("too-slow", f"{Site.of(url).host} did not answer within {SECONDS:.0f} seconds")
+        look.fail(code="too-slow", message=f"{Site.of(url).host} did not answer within {SECONDS:.0f} seconds")
     except Later:
-        look.fail("busy", "this host is being asked by others: try again in a moment")
+        look.fail(code="busy", message="this host is being asked by others: try again in a moment")
     except FetchFailed as error:
-        look.fail(error.code, str(error))
+        look.fail(code=error.code, message=str(error))
     return look.out
 
 
@@ -53,7 +53,7 @@ class _Look:
     def out(self) -> WebsiteCheckOut:
         return WebsiteCheckOut(**self._values)  # pyright: ignore[reportArgumentType]
 
-    def fail(self, code: str, message: str) -> None:
+    def fail(self, *, code: str, message: str) -> None:
         # What was found out before still holds.
         if not self._values["ok"]:
             self._values |= {"code": code, "message": message}

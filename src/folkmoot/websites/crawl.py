@@ -25,13 +25,13 @@ from folkmoot.websites import robots, secret
 from folkmoot.websites.address import Paths, Site
 from folkmoot.websites.fetch import FetchFailed, client
 from folkmoot.websites.finish import fail, finish, record
-from folkmoot.websites.frontier import Gone, Turn, end, next_page
+from folkmoot.websites.frontier import CrawlFailed, Gone, Turn, end, next_page
 from folkmoot.websites.keep import NoRoom
 from folkmoot.websites.models import Crawl, CrawlPage, Website
 from folkmoot.websites.polite import Hosts
 from folkmoot.websites.robots import Rules, sitemaps_of
 from folkmoot.websites.service import stand
-from folkmoot.websites.take import RETRY_SECONDS, CrawlFailed, put_first, take
+from folkmoot.websites.take import RETRY_SECONDS, put_first, take
 from folkmoot.websites.visit import Later, Visitor
 
 log = get_logger(__name__)

@@ -13,7 +13,7 @@ from sqlalchemy import and_, delete, exists, func, or_, select, update
 from sqlalchemy.orm import aliased
 
 from folkmoot.kit.work import Work
-from folkmoot.websites.frontier import Turn
+from folkmoot.websites.frontier import CrawlFailed, Turn
 from folkmoot.websites.keep import remove_documents
 from folkmoot.websites.models import Crawl, CrawlPage, Website, WebsitePage
 from folkmoot.websites.service import stand
@@ -49,12 +49,14 @@ def record(work: Work, action: str, website: Website, crawl: Crawl) -> None:
 
 
 async def finish(turn: Turn, reached: str | None) -> bool:
-    """End a crawl that has nothing left to ask, or came to a limit. False if there is something to ask after all."""
+    """End a crawl that has nothing left to ask, or came to a limit. False if there is something to ask after all.
+
+    Raises `CrawlFailed` for one that read nothing, and says why.
+    """
     if reached is None and await _ask_duplicates(turn):
         return False
-    if reached is None and (fault := await _fault(turn)) is not None:
-        await fail(turn, *fault)
-        return True
+    if reached is None:
+        await _see_that_it_read(turn)
     async with turn.writing() as (work, crawl):
         crawl.reached = reached or crawl.reached
         await _pass_over(work, crawl)
@@ -108,32 +110,34 @@ async def _ask_duplicates(turn: Turn) -> bool:
             .returning(CrawlPage.id)
             .execution_options(synchronize_session=False)
         )
-        count = len((await work.session.scalars(again)).all())
-        crawl.counts = {**crawl.counts, "skipped": crawl.counts.get("skipped", 0) - count}
+        if count := len((await work.session.scalars(again)).all()):
+            crawl.counts = {**crawl.counts, "skipped": crawl.counts.get("skipped", 0) - count}
     return count > 0
 
 
-async def _fault(turn: Turn) -> tuple[str, str] | None:
-    """Why a crawl that read nothing failed, if it did: an empty report would say less."""
+async def _see_that_it_read(turn: Turn) -> None:
+    """Raise `CrawlFailed` for a crawl that found nothing to read: an empty report would say less."""
     async with turn.app.begin(turn.principal) as work:
         crawl = await work.session.get_one(Crawl, turn.crawl_id)
         if any(crawl.counts.get(fate) for fate in STANDING):
-            return None
+            return
         mine = CrawlPage.crawl_id == crawl.id
-        skipped = select(func.count()).where(mine, CrawlPage.kind == "page", CrawlPage.fate == "skipped")
-        if await work.session.scalar(skipped.where(CrawlPage.reason == "robots")):
-            return "robots-forbid", "robots.txt asks machines not to read any page that was found"
+        pages = select(func.count()).where(mine, CrawlPage.kind == "page")
+        if await work.session.scalar(pages.where(CrawlPage.reason == "robots")):
+            raise CrawlFailed("robots.txt asks machines not to read any page that was found", code="robots-forbid")
         if turn.website.kind != "sitemap":
-            return None
-        if not await work.session.scalar(select(func.count()).where(mine, CrawlPage.kind == "page")):
+            return
+        if not await work.session.scalar(pages):
             query = select(CrawlPage).where(mine, CrawlPage.fate != "read").order_by(CrawlPage.id).limit(1)
             row = await work.session.scalar(query)
-            if row is not None:
-                return row.reason or "nothing-there", row.message or f"no sitemap can be read: {row.url} ({row.fate})"
-            return "empty-sitemap", "the sitemap lists no page"
-        if await work.session.scalar(skipped.where(CrawlPage.reason == "off-site")):
-            return "leads-elsewhere", "the sitemap lists only pages of other hosts: give that host's address"
-    return None
+            if row is None:
+                raise CrawlFailed("the sitemap lists no page", code="empty-sitemap")
+            message = row.message or f"no sitemap can be read: {row.url} ({row.fate})"
+            raise CrawlFailed(message, code=row.reason or "nothing-there")
+        if await work.session.scalar(pages.where(CrawlPage.reason == "off-site")):
+            raise CrawlFailed(
+                "the sitemap lists only pages of other hosts: give that host's address", code="leads-elsewhere"
+            )
 
 
 async def _pass_over(work: Work, crawl: Crawl) -> None:

@@ -37,6 +37,14 @@ class Gone(Exception):
     """The turn is somebody else's by now, or the crawl was ended."""
 
 
+class CrawlFailed(Exception):
+    """The whole crawl cannot go on. The message is for the person whose website it is."""
+
+    def __init__(self, message: str, *, code: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
 @dataclass
 class Turn:
     """A stretch of one crawl by one worker."""

@@ -27,11 +27,18 @@ Patterns = Annotated[
 ]
 Kind = Literal["links", "sitemap"]
 Schedule = Literal["none", "hourly", "daily", "weekly", "monthly"]
-Pages = Annotated[int, Meta(ge=1, le=50_000, description="Most pages that one crawl asks for.")]
-Depth = Annotated[int, Meta(ge=0, le=100, description="Most links from the first page.")]
-Bytes = Annotated[int, Meta(ge=1_000, le=100_000_000_000, description="Most bytes that one crawl takes.")]
-PageBytes = Annotated[int, Meta(ge=1_000, le=1_000_000_000, description="Most bytes of one page or file.")]
-Seconds = Annotated[int, Meta(ge=1, le=604_800, description="Longest time that one crawl works, without its pauses.")]
+Pages = Annotated[int, Meta(ge=1, le=50_000, description="Most pages that one crawl asks for.", examples=[1_000])]
+Depth = Annotated[int, Meta(ge=0, le=100, description="Most links from the first page.", examples=[10])]
+Bytes = Annotated[
+    int, Meta(ge=1_000, le=100_000_000_000, description="Most bytes that one crawl takes.", examples=[1_000_000_000])
+]
+PageBytes = Annotated[
+    int, Meta(ge=1_000, le=1_000_000_000, description="Most bytes of one page or file.", examples=[20_000_000])
+]
+Seconds = Annotated[
+    int,
+    Meta(ge=1, le=604_800, description="Longest time that one crawl works, turns together.", examples=[21_600]),
+]
 MB = 1_000_000
 
 

@@ -15,7 +15,7 @@ from folkmoot.websites import page as pages
 from folkmoot.websites import sitemap
 from folkmoot.websites.address import Site, normal
 from folkmoot.websites.fetch import Answer, FetchFailed, refused
-from folkmoot.websites.frontier import Found, Turn, end, known_page, links_of, listed_of, met, put
+from folkmoot.websites.frontier import CrawlFailed, Found, Turn, end, known_page, links_of, listed_of, met, put
 from folkmoot.websites.keep import keep, same_elsewhere, seen
 from folkmoot.websites.kinds import LARGEST_PAGE, PAGES, kind_of
 from folkmoot.websites.models import CrawlPage, WebsitePage
@@ -29,14 +29,6 @@ PATIENCE = 3
 RETRY_SECONDS = 3.0
 MOST_STRIKES = 8
 """Requests in a row without an answer, after which the site counts as away."""
-
-
-class CrawlFailed(Exception):
-    """The whole crawl cannot go on."""
-
-    def __init__(self, message: str, *, code: str) -> None:
-        super().__init__(message)
-        self.code = code
 
 
 def is_first(turn: Turn, row: CrawlPage) -> bool:
@@ -216,9 +208,7 @@ async def _listed(turn: Turn, row: CrawlPage, answer: Answer) -> None:
     assert answer.body is not None
     listing = await asyncio.to_thread(sitemap.read, answer.body, row.url)
     if not listing.known:
-        message = f"{row.url} is no sitemap: nothing in it lists pages"
-        await _over(turn, row, "failed", reason="not-a-sitemap", message=message, answer=answer, shaky=True)
-        return
+        raise FetchFailed(f"{row.url} is no sitemap: nothing in it lists pages", code="not-a-sitemap")
     lead = await asyncio.to_thread(lambda: listed_of(turn, row, listing.pages, listing.sitemaps))
     message = "" if listing.whole else "it is broken or larger than is read: what could be read of it counts"
     await _over(turn, row, "read", message=message, answer=answer, lead=lead, shaky=not listing.whole)

@@ -1,0 +1,1 @@
+"""Golden questions: what must be found, and how well it is, run after run."""
