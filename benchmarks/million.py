@@ -200,6 +200,12 @@ async def _documents(bare: asyncpg.Pool, library: Library, documents: Sequence[U
         PER_DOCUMENT * WORDS,
         PARTS,
     )
+    await bare.execute(
+        "INSERT INTO document_facts (tenant_id, collection_id, name, value, document_id)"
+        " SELECT tenant_id, collection_id, 'part', metadata ->> 'part', id FROM documents"
+    )
+    await bare.execute("VACUUM ANALYZE document_facts")
+    await bare.execute("VACUUM ANALYZE documents")
 
 
 async def _batch(
@@ -284,7 +290,8 @@ async def _indexed(report: Report, bare: asyncpg.Pool) -> None:
             "SELECT sum(pg_relation_size(inhrelid)) FROM pg_inherits WHERE inhparent = 'chunk_vectors'::regclass"
         )
         report.note(
-            f"vector index (HNSW): built in {took:.0f} s, {float(size) / 1e6:,.0f} MB; vectors {float(rows) / 1e6:,.0f} MB"
+            f"vector index (HNSW): built in {took:.0f} s, {float(size) / 1e6:,.0f} MB;"
+            f" vectors {float(rows) / 1e6:,.0f} MB"
         )
 
 
@@ -309,7 +316,7 @@ async def _exact(library: Library, bare: asyncpg.Pool, vector: Sequence[float], 
     )
     rows = await bare.fetch(
         f"SELECT chunk_id FROM chunk_vectors WHERE collection_id = $1{only}"
-        f" ORDER BY (embedding::halfvec({DIMENSIONS}) <=> $2::text::halfvec({DIMENSIONS})) + 0 LIMIT {TOP}",
+        f" ORDER BY (embedding::halfvec({DIMENSIONS}) <#> $2::text::halfvec({DIMENSIONS})) + 0 LIMIT {TOP}",
         library.collection_id,
         str(list(vector)),
     )

@@ -23,7 +23,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import httpx
-from folkmoot.knowledge.golden.service.metrics import auc
 
 from benchmarks.report import Report
 from folkmoot import migrate
@@ -44,6 +43,7 @@ from folkmoot.embedded import Engines
 from folkmoot.kit.app import App
 from folkmoot.kit.log import configure
 from folkmoot.knowledge.fuse import NOTHING
+from folkmoot.knowledge.golden.metrics import auc
 from folkmoot.platform.service import ensure_first
 from folkmoot.settings import LANES, Settings
 from folkmoot.up import settings_for

@@ -44,7 +44,7 @@ from folkmoot.kit.openapi import DocumentPlugin, assets, browse, browse_start
 from folkmoot.kit.process import die_with_parent, settle
 from folkmoot.knowledge.document_routes import DocumentController
 from folkmoot.knowledge.embedding.routes import EmbeddingController
-from folkmoot.knowledge.golden.service.routes import GoldenController
+from folkmoot.knowledge.golden.routes import GoldenController
 from folkmoot.knowledge.routes import CollectionController, OperationController
 from folkmoot.people.routes import GroupController, LinkController, RoleController, UserController
 from folkmoot.platform.routes import PlatformController

@@ -25,7 +25,7 @@ from folkmoot.kit import events as _events
 from folkmoot.kit.db import Base, make_engine
 from folkmoot.knowledge import models as _knowledge
 from folkmoot.knowledge.embedding import models as _embedding
-from folkmoot.knowledge.golden.service import models as _golden
+from folkmoot.knowledge.golden import models as _golden
 from folkmoot.people import models as _people
 from folkmoot.spaces import models as _spaces
 from folkmoot.tenants import models as _tenants

@@ -29,7 +29,7 @@ from folkmoot.kit.log import get_logger
 from folkmoot.kit.process import settle
 from folkmoot.knowledge import tasks as _knowledge
 from folkmoot.knowledge.embedding import tasks as _embedding
-from folkmoot.knowledge.golden.service import tasks as _golden
+from folkmoot.knowledge.golden import tasks as _golden
 from folkmoot.parsing.pool import ParserPool
 from folkmoot.platform import tasks as _platform
 from folkmoot.plugins.manager import PluginManager

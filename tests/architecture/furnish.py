@@ -35,8 +35,9 @@ ADDED = (
     "INSERT INTO space_fitness (id, tenant_id, space_id, language, chunk_count, sampled, by_text, by_vector, unrelated,"
     " spread) SELECT gen_random_uuid(), :tenant, id, 'en', 1, 1, 1, 1, 0, 1 FROM embedding_spaces"
     " WHERE tenant_id = :tenant LIMIT 1",
-    "INSERT INTO golden_runs (id, tenant_id, collection_id, space_id, cause, status) VALUES (CAST(:golden_run_id AS uuid),"
-    " :tenant, CAST(:collection_id AS uuid), CAST(:space_id AS uuid), 'asked', 'completed')",
+    "INSERT INTO golden_runs (id, tenant_id, collection_id, space_id, cause, status)"
+    " VALUES (CAST(:golden_run_id AS uuid), :tenant, CAST(:collection_id AS uuid), CAST(:space_id AS uuid), 'asked',"
+    " 'completed')",
     "INSERT INTO crawls (id, tenant_id, website_id, status, cause) VALUES (CAST(:crawl_id AS uuid), :tenant,"
     " CAST(:website_id AS uuid), 'completed', 'asked')",
     "INSERT INTO crawl_pages (id, tenant_id, crawl_id, url, url_hash, depth, fate) VALUES (uuidv7(), :tenant,"

@@ -110,8 +110,7 @@ def test_the_guide_to_reading_a_website_is_true(here, tmp_path):
     site.mkdir()
     links = "".join(f'<a href="/{name}">x</a>' for name in ("permits", "news/today", "internal", "moved-away"))
     (site / "index.html").write_text(f"<title>Our municipality</title><p>Welcome.{links}<a href='/rules.txt'>x</a>")
-    (site / "permits").mkdir()
-    (site / "permits" / "index.html").write_text("<title>Permits</title><p>A permit takes three weeks.")
+    (site / "permits").write_text("<title>Permits</title><p>A permit takes three weeks.")
     (site / "rules.txt").write_text("A fence may be 1.2 metres high.")
     (site / "robots.txt").write_text("User-agent: *\nDisallow: /internal\n")
     with folder_on_the_web(site) as address:

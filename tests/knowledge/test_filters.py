@@ -11,7 +11,7 @@ from sqlalchemy import update
 
 from folkmoot.kit.access import Principal
 from folkmoot.kit.errors import NotFound
-from folkmoot.knowledge.filters import Filters, allowed
+from folkmoot.knowledge.filters import Filters, allowed, keep_facts
 from folkmoot.knowledge.models import Document
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
@@ -42,6 +42,7 @@ async def filtered(owner, app, held):
     async with app.begin(Principal.system(owner.tenant_id)) as work:
         for document_id, name in names.items():
             await work.session.execute(update(Document).where(Document.id == document_id).values(DOCUMENTS[name]))
+            await keep_facts(work, await work.session.get_one(Document, document_id, populate_existing=True))
 
     async def passing(**fields) -> set[str]:
         filters = msgspec.convert(fields, Filters)

@@ -138,6 +138,8 @@ async def test_a_schedule_begins_crawls_by_itself(app, site, crawling, superuser
     await find_left_crawls(app, website.person.tenant_id)
     assert (await website.read())["last_crawl"]["id"] == done.id
     assert (await website.change(schedule="none"))["next_crawl_at"] is None
+    later = datetime.fromisoformat((await website.change(schedule="weekly"))["next_crawl_at"])
+    assert (later - datetime.now(UTC)).days in (6, 7)
 
 
 @pytest.mark.parametrize(

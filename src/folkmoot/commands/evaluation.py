@@ -39,7 +39,7 @@ from folkmoot.kit.app import App
 from folkmoot.knowledge import chunk
 from folkmoot.knowledge.embedding import fitness
 from folkmoot.knowledge.embedding.embed import classes_of, embed_document, embedding_route, limits_of
-from folkmoot.knowledge.golden.service import metrics
+from folkmoot.knowledge.golden import metrics
 from folkmoot.knowledge.models import Document
 from folkmoot.knowledge.schemas import CollectionCreate
 from folkmoot.knowledge.search import search

@@ -257,8 +257,10 @@ def _explained(
         there = np.zeros(len(order), np.bool_)
         for places, scores in lists:
             at = slot[places]
-            for index, value in zip(at[at >= 0].tolist(), scores[at >= 0].tolist(), strict=True):
-                gave[index][word.text] = gave[index].get(word.text, 0.0) + value
+            values: list[float] = scores[at >= 0].tolist()
+            for index, value in zip(at[at >= 0].tolist(), values, strict=True):
+                of_chunk = gave[int(index)]
+                of_chunk[word.text] = of_chunk.get(word.text, 0.0) + value
             there[at[at >= 0]] = True
         share += idf * there
     return [

@@ -12,9 +12,10 @@ import re
 import threading
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
+from typing import Any
 
 import Stemmer
 
@@ -83,7 +84,7 @@ class _Language:
 
     def __init__(self, code: str) -> None:
         self._stop = STOP_WORDS.get(code, frozenset())
-        self._stem = Stemmer.Stemmer(SNOWBALL[code]).stemWord if code in SNOWBALL else None
+        self._stem = _stemmer(code)
         self._known: dict[str, tuple[int, ...]] = {}
 
     def keys(self, token: str) -> tuple[int, ...]:
@@ -105,6 +106,12 @@ class _Language:
             return ()
         word = token.lower()[:LONGEST_WORD]
         return (self._stem(word) if self._stem is not None else word,)
+
+
+def _stemmer(code: str) -> Callable[[str], str] | None:
+    # The library has no types.
+    library: Any = Stemmer
+    return library.Stemmer(SNOWBALL[code]).stemWord if code in SNOWBALL else None
 
 
 class _Languages(threading.local):

@@ -118,7 +118,7 @@ class Origin:
 
     url: str = ""
     parent_id: UUID | None = None
-    metadata: Mapping[str, Any] = field(default_factory=dict)
+    metadata: Mapping[str, Any] = field(default_factory=dict[str, Any])
     modified_at: datetime | None = None
     title: str = ""
 

@@ -42,7 +42,7 @@ TURN_SECONDS = 20.0
 TURN_PAGES = 25
 AT_ONCE = 3
 """Crawls of one organisation that are under way at the same time."""
-TELL = timedelta(seconds=2)
+TELL = timedelta(seconds=5)
 """How often progress is told."""
 MOST_DEATHS = 3
 """Workers that may die over one address."""

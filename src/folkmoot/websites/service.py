@@ -107,8 +107,9 @@ class WebsiteService:
             website.auth = None if data.auth is None else await self._replaced(website, data.auth, stays=stays)
             changed.append("auth")
         if website.schedule != schedule:
-            last = website.last_crawl_at or datetime.now(UTC)
-            website.next_crawl_at = next_crawl(website.schedule, last)
+            last = website.last_crawl_at
+            first = None if website.schedule == "none" else datetime.now(UTC)
+            website.next_crawl_at = first if last is None else next_crawl(website.schedule, last)
         if changed:
             await self._work.session.flush()
             self._record("website.updated", website, fields=changed)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import delete, or_, select
+from sqlalchemy import delete, exists, or_, select
 
 from folkmoot.kit.access import Principal
 from folkmoot.kit.app import App
@@ -51,10 +51,14 @@ async def find_left_crawls(app: App, tenant_id: UUID) -> None:
     """Begin what is due, and go on with what nobody works at: the message was lost, or the worker died."""
     now = datetime.now(UTC)
     async with app.begin(Principal.system(tenant_id)) as work:
+        if not await _is_anything_left(work, now):
+            return
         due = select(Website).where(Website.next_crawl_at <= now, Website.deleted_at.is_(None)).limit(100)
         for website in await work.session.scalars(due):
+            service = WebsiteService(app, work, crawl=crawl_website)
             await stand(work, website.id, next_crawl_at=next_crawl(website.schedule, now))
-            await WebsiteService(app, work, crawl=crawl_website).queue(website, "schedule")
+            if await service.find_open(website.id) is None:
+                await service.queue(website, "schedule")
         left = select(Crawl.id).where(
             Crawl.status == "running",
             or_(Crawl.lease_until < now, Crawl.lease_until.is_(None)),
@@ -66,6 +70,13 @@ async def find_left_crawls(app: App, tenant_id: UUID) -> None:
         deleted = select(Website.id).where(Website.deleted_at < now - PATIENCE).limit(10)
         for website_id in await work.session.scalars(deleted):
             work.enqueue(remove_website, tenant_id=tenant_id, website_id=website_id)
+
+
+async def _is_anything_left(work: Work, now: datetime) -> bool:
+    """In one question, which is all that the sweep costs an organisation without websites."""
+    due = or_(Website.next_crawl_at <= now, Website.deleted_at.is_not(None))
+    query = select(or_(exists().where(due), exists().where(Crawl.status.in_(OPEN))))
+    return bool(await work.session.scalar(query))
 
 
 async def _begin_waiting(work: Work, tenant_id: UUID, before: datetime | None = None) -> None:

@@ -7,7 +7,6 @@ from uuid import UUID, uuid4
 
 import numpy as np
 import pytest
-from folkmoot.knowledge.golden.service.models import SpaceFitness
 from sqlalchemy import select, text, update
 
 from folkmoot.ai.catalogue import Catalogue
@@ -16,6 +15,7 @@ from folkmoot.kit.access import Principal
 from folkmoot.knowledge.embedding import fitness
 from folkmoot.knowledge.embedding.fitness import FEWEST, SAMPLE, Cloze, compare, due, fit_of, measure, take_out
 from folkmoot.knowledge.fuse import USUAL_WEIGHT, weight_of
+from folkmoot.knowledge.golden.models import SpaceFitness
 from folkmoot.knowledge.models import Collection
 from tests.support.openai_stub import OpenAIStub
 

@@ -7,15 +7,15 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 import pytest
-from folkmoot.knowledge.golden.service.models import GoldenQuestion, GoldenRun
-from folkmoot.knowledge.golden.service.tasks import look_over
 from sqlalchemy import func, select, update
 
 from folkmoot.kit.access import Principal
 from folkmoot.kit.events import Event
+from folkmoot.knowledge.golden import service as golden
+from folkmoot.knowledge.golden import tasks as golden_tasks
+from folkmoot.knowledge.golden.models import GoldenQuestion, GoldenRun
 from folkmoot.knowledge.golden.service import left_runs, run_golden, wanting
-from folkmoot.knowledge.golden.service import service as golden
-from folkmoot.knowledge.golden.service import tasks as golden_tasks
+from folkmoot.knowledge.golden.tasks import look_over
 from folkmoot.knowledge.models import Collection
 
 FENCES = b"A fence along the street may be at most 1.2 metres high. A higher fence needs a permit."

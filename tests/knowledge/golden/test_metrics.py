@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 
 import pytest
-from folkmoot.knowledge.golden.service.metrics import auc, ndcg, place, recall
+
+from folkmoot.knowledge.golden.metrics import auc, ndcg, place, recall
 
 
 def test_the_first_place_counts_most():

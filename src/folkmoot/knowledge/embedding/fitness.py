@@ -38,7 +38,7 @@ from folkmoot.kit.errors import AppError
 from folkmoot.kit.log import get_logger
 from folkmoot.kit.work import Work
 from folkmoot.knowledge.fuse import Fit, weight_of
-from folkmoot.knowledge.golden.service.models import SpaceFitness
+from folkmoot.knowledge.golden.models import SpaceFitness
 from folkmoot.knowledge.models import Chunk, Collection, Document, EmbeddingSpace
 from folkmoot.spaces.models import Space
 from folkmoot.usage.ledger import Account, BudgetExhausted

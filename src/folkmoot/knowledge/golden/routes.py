@@ -11,14 +11,14 @@ from litestar.params import FromPath, JSONBody
 from folkmoot.kit.access import Permission
 from folkmoot.kit.http import Cursor, Limit, Page, needs
 from folkmoot.kit.work import Work
-from folkmoot.knowledge.golden.service import GoldenService
-from folkmoot.knowledge.golden.service.schemas import (
+from folkmoot.knowledge.golden.schemas import (
     GoldenQuestionCreate,
     GoldenQuestionOut,
     GoldenRunDetail,
     GoldenRunOut,
 )
-from folkmoot.knowledge.golden.service.tasks import measure_golden
+from folkmoot.knowledge.golden.service import GoldenService
+from folkmoot.knowledge.golden.tasks import measure_golden
 
 
 class GoldenController(Controller):

@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from folkmoot.kit.structs import Input, Struct
-from folkmoot.knowledge.golden.service.models import GoldenQuestion, GoldenRun
+from folkmoot.knowledge.golden.models import GoldenQuestion, GoldenRun
 
 
 class GoldenQuestionCreate(Input, frozen=True, kw_only=True):

@@ -24,9 +24,9 @@ from folkmoot.kit.errors import Conflict, NotFound
 from folkmoot.kit.jobs import Task
 from folkmoot.kit.paging import page
 from folkmoot.kit.work import Work
-from folkmoot.knowledge.golden.service import metrics
-from folkmoot.knowledge.golden.service.models import GoldenQuestion, GoldenRun
-from folkmoot.knowledge.golden.service.schemas import GoldenQuestionCreate
+from folkmoot.knowledge.golden import metrics
+from folkmoot.knowledge.golden.models import GoldenQuestion, GoldenRun
+from folkmoot.knowledge.golden.schemas import GoldenQuestionCreate
 from folkmoot.knowledge.models import Collection, Document
 from folkmoot.knowledge.search import search
 from folkmoot.knowledge.service import CollectionService
