@@ -69,7 +69,7 @@ async def working(app: App) -> AsyncGenerator[None]:
     app.add(Running())
     jobs = app.sessions.jobs
     bind(jobs, app, settings.lanes)
-    slots = {"chat": settings.chat_slots, "ingest": settings.ingest_slots, "crawl": 4, "maintenance": 4}
+    slots = {"chat": settings.chat_slots, "ingest": settings.ingest_slots, "crawl": 8, "maintenance": 4}
     loops: list[asyncio.Task[None]] = [
         asyncio.create_task(
             run_receiver_task(jobs.brokers[lane], max_async_tasks=slots[lane], validate_params=False, sync_workers=1)

@@ -65,11 +65,12 @@ async def test_a_crawl_whose_worker_died_goes_on_where_it_was(app, site, crawlin
     )
     sent = []
 
-    async def noted(self, task, payload, **_more):
+    async def noted(_self, task, payload, **_more):
         sent.append(str(payload["crawl_id"]))
 
-    monkeypatch.setattr("folkmoot.kit.jobs.Jobs.send", noted)
-    await find_left_crawls(app, tenant)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Jobs, "send", noted)
+        await find_left_crawls(app, tenant)
     assert sent == [begun["id"]]
     while await crawl(app, tenant, begun["id"]) is not None:
         pass

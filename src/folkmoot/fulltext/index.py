@@ -25,11 +25,14 @@ from folkmoot.fulltext.models import TextBlock, TextDeletion, TextSegment
 from folkmoot.fulltext.postings import Postings, Roll
 from folkmoot.kit.access import Principal
 from folkmoot.kit.app import App
+from folkmoot.kit.jobs import TASKS
 from folkmoot.kit.log import get_logger
 from folkmoot.kit.work import Work
 
 log = get_logger(__name__)
 
+CALL_SECONDS = 2
+"""Between two calls for a merge of one collection."""
 FACTOR = 8
 """As many segments of one size become one of the next."""
 MOST_SEGMENTS = 24
@@ -138,6 +141,13 @@ def to_merge(sizes: Sequence[tuple[UUID, int, int]]) -> list[UUID]:
         if len(tiers[tier]) >= FACTOR or len(smaller) >= MOST_SEGMENTS:
             return smaller
     return []
+
+
+async def call_for_merge(app: App, tenant_id: UUID, collection_id: UUID) -> None:
+    """Have a collection's index merged. Done once in a while: thousands of documents may come at once."""
+    merging = TASKS.get("fulltext.merge_segments")
+    if merging and await app.redis.set(f"folkmoot:merge:{collection_id}", "1", nx=True, ex=CALL_SECONDS):
+        await app.sessions.jobs.send(merging, {"tenant_id": tenant_id, "collection_id": collection_id})
 
 
 async def merge(app: App, tenant_id: UUID, collection_id: UUID) -> bool:

@@ -22,8 +22,7 @@ from sqlalchemy import select, update
 from uuid_utils.compat import uuid7
 
 from folkmoot.files.models import File
-from folkmoot.fulltext.index import FACTOR
-from folkmoot.fulltext.tasks import merge_segments
+from folkmoot.fulltext.index import FACTOR, call_for_merge
 from folkmoot.kit.access import Principal
 from folkmoot.kit.app import App
 from folkmoot.kit.log import get_logger
@@ -44,7 +43,6 @@ LEASE = timedelta(seconds=12)
 RENEW_SECONDS = 3.0
 SHOW_SECONDS = 0.5
 """How often progress is written while it moves."""
-MERGE_SECONDS = 2
 
 
 async def ingest(app: App, tenant_id: UUID, document_id: UUID) -> float | None:
@@ -61,7 +59,7 @@ async def ingest(app: App, tenant_id: UUID, document_id: UUID) -> float | None:
             warning = await embed_document(app, reading)
             await _finish(app, reading, built, warning)
             if segments >= FACTOR:
-                await _call_for_merge(app, reading)
+                await call_for_merge(app, tenant_id, reading.collection_id)
     except Gone:
         return None
     except ParserError as error:
@@ -71,13 +69,6 @@ async def ingest(app: App, tenant_id: UUID, document_id: UUID) -> float | None:
             app, reading, "file-missing", "the stored file is gone: delete the document and upload it again"
         )
     return None
-
-
-async def _call_for_merge(app: App, reading: Reading) -> None:
-    """Have the collection's index merged. Asked for once in a while: thousands of documents may come at once."""
-    if await app.redis.set(f"folkmoot:merge:{reading.collection_id}", "1", nx=True, ex=MERGE_SECONDS):
-        payload = {"tenant_id": reading.tenant_id, "collection_id": reading.collection_id}
-        await app.sessions.jobs.send(merge_segments, payload)
 
 
 async def _claim(app: App, tenant_id: UUID, document_id: UUID) -> Reading | None:

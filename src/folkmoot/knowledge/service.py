@@ -226,7 +226,9 @@ class DocumentService:
 
     def _queue_again(self, document: Document) -> None:
         document.status, document.step, document.progress, document.attempts = "queued", "", 0.0, 0
-        document.error_code = document.error_message = document.retry_at = document.lease_until = None
+        document.error_code = document.error_message = None
+        # Whoever reads the old bytes just now has lost it.
+        document.retry_at = document.lease_until = document.claim = None
         self._record("document.queued", document)
         self._enqueue(document)
 
