@@ -65,7 +65,7 @@ def test_pauses_grow_and_end_at_five_minutes():
 
 
 def test_a_task_of_an_unknown_lane_is_refused():
-    with pytest.raises(ValueError, match="lanes are chat, ingest, maintenance"):
+    with pytest.raises(ValueError, match="lanes are chat, ingest, crawl, maintenance"):
         task("t", lane="other")
 
 
