@@ -80,6 +80,11 @@ def database(worker_id):
             for attempt in range(20):
                 try:
                     await connection.execute(f'CREATE DATABASE "{name}" TEMPLATE folkmoot OWNER folkmoot_owner')
+                    # A process whose tests do not await has its loop stand still, and with it whatever its worker was
+                    # at: a transaction left open so would hold back what the feeds of all processes tell.
+                    await connection.execute(
+                        f"ALTER DATABASE \"{name}\" SET idle_in_transaction_session_timeout = '4s'"
+                    )
                     break
                 except asyncpg.ObjectInUseError:
                     await asyncio.sleep(0.2 * (attempt + 1))
