@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from tests.websites.site import Reply, html, until
 
 
@@ -76,7 +78,10 @@ async def test_a_page_that_vanished_is_removed_after_two_complete_crawls(site, c
     assert pages["/b"]["gone_at"]
     assert pages["/c"]["document_id"] is None
     assert await count("chunks", f"collection_id = '{website.collection_id}'") == 2
-    assert await count("files", f"tenant_id = '{website.person.tenant_id}'") == 2
+    # Files go after the commit.
+    async with asyncio.timeout(20):
+        while await count("files", f"tenant_id = '{website.person.tenant_id}'") != 2:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
     site.page("/", "Start", "", "/a", "/c")
     back = await website.run()
     assert back.fates["/c"] == "new"
