@@ -1,6 +1,8 @@
-"""Real PostgreSQL and Redis for all tests: one pair of engines a run, a database of its own for each process.
+"""Real PostgreSQL and Redis for all tests: a pair of engines of its own for each process of the run.
 
-Tests run in parallel and each makes its own tenant, so they share a database as tenants do. They connect as
+Tests run in parallel and each makes its own tenant, so they share a database as tenants do. Processes share
+nothing: what one leaves open, while tests that do not await have its loop stand still, would hold back what the
+feeds of all others tell, because PostgreSQL counts transactions over all databases of a cluster. They connect as
 the runtime role; only `as_superuser` looks behind the policies, to prove that they hold.
 """
 
@@ -9,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
-import os
+import re
 import shutil
 import tempfile
 from dataclasses import replace
@@ -38,18 +40,14 @@ _engines: Engines | None = None
 
 
 def pytest_configure(config):
-    """The process that leads the run starts the engines; its helpers find them in the environment."""
+    """Each process that runs tests starts engines; the one that only leads the others does not."""
     global _engines
-    if hasattr(config, "workerinput") or config.option.collectonly or "FOLKMOOT_TEST_SUPERUSER" in os.environ:
+    leads = not hasattr(config, "workerinput") and config.option.dist != "no"
+    if leads or config.option.collectonly:
         return
     folder = Path(tempfile.mkdtemp(prefix="folkmoot-tests-"))
     _engines = Engines(folder)
-    points = _engines.start()
-    migrate.upgrade(points.owner_url)
-    os.environ["FOLKMOOT_TEST_SUPERUSER"] = points.superuser_url
-    os.environ["FOLKMOOT_TEST_RUNTIME"] = points.runtime_url
-    os.environ["FOLKMOOT_TEST_OWNER"] = points.owner_url
-    os.environ["FOLKMOOT_TEST_REDIS"] = points.redis_url
+    migrate.upgrade(_engines.start().owner_url)
 
 
 def pytest_unconfigure(config):
@@ -58,44 +56,28 @@ def pytest_unconfigure(config):
         _engines.stop()
         shutil.rmtree(_engines.data, ignore_errors=True)
         _engines = None
-        for name in ("SUPERUSER", "RUNTIME", "OWNER", "REDIS"):
-            os.environ.pop(f"FOLKMOOT_TEST_{name}", None)
 
 
 def with_database(url: str, name: str) -> str:
-    assert "/folkmoot?" in url, "the database is not called folkmoot"
-    return url.replace("/folkmoot?", f"/{name}?")
+    return re.sub(r"@/[^?]+\?", f"@/{name}?", url)
 
 
 @pytest.fixture(scope="session")
-def database(worker_id):
-    """A copy of the migrated database for this process."""
-    number = 0 if worker_id == "master" else int(worker_id.removeprefix("gw")) + 1
-    name = f"test_{number}_{os.getpid()}"
-    urls = {key: os.environ[f"FOLKMOOT_TEST_{key}"] for key in ("SUPERUSER", "RUNTIME", "OWNER", "REDIS")}
+def database():
+    """A copy of the migrated database: tests that begin with an empty one copy the original too."""
+    assert _engines is not None, "the engines did not start"
+    points, name = _engines.endpoints, "tests"
 
     async def make() -> None:
-        connection = await asyncpg.connect(with_database(urls["SUPERUSER"], "postgres"))
+        connection = await asyncpg.connect(with_database(points.superuser_url, "postgres"))
         try:
-            for attempt in range(20):
-                try:
-                    await connection.execute(f'CREATE DATABASE "{name}" TEMPLATE folkmoot OWNER folkmoot_owner')
-                    # A process whose tests do not await has its loop stand still, and with it whatever its worker was
-                    # at: a transaction left open so would hold back what the feeds of all processes tell.
-                    await connection.execute(
-                        f"ALTER DATABASE \"{name}\" SET idle_in_transaction_session_timeout = '4s'"
-                    )
-                    break
-                except asyncpg.ObjectInUseError:
-                    await asyncio.sleep(0.2 * (attempt + 1))
+            await connection.execute(f"CREATE DATABASE {name} TEMPLATE folkmoot OWNER folkmoot_owner")
         finally:
             await connection.close()
 
     asyncio.run(make())
-    redis = urls.pop("REDIS")
-    found = {key.lower(): with_database(url, name) for key, url in urls.items()}
-    joiner = "&" if "?" in redis else "?"
-    return found | {"redis": f"{redis}{joiner}db={number}" if "db=" not in redis else redis}
+    urls = {"superuser": points.superuser_url, "owner": points.owner_url, "runtime": points.runtime_url}
+    return {key: with_database(url, name) for key, url in urls.items()} | {"redis": f"{points.redis_url}?db=0"}
 
 
 @pytest.fixture(scope="session")
@@ -166,6 +148,22 @@ async def count(superuser):
             return await connection.scalar(text(f"SELECT count(*) FROM {table} WHERE {where}"))
 
     return counting
+
+
+@pytest.fixture
+async def settled(superuser):
+    """`await settled()` until feeds can tell all that has happened: none waits for an older transaction to end."""
+
+    async def settle() -> None:
+        async with superuser.connect() as connection, asyncio.timeout(20):
+            mine = await connection.scalar(text("SELECT pg_current_xact_id()::text::bigint"))
+            await connection.commit()
+            oldest = text("SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint")
+            while await connection.scalar(oldest) <= mine:
+                await connection.rollback()
+                await asyncio.sleep(0.05)
+
+    return settle
 
 
 @pytest.fixture

@@ -62,15 +62,9 @@ async def server(settings, app):
 
 
 @pytest.fixture(autouse=True)
-async def settled(owner, superuser):
+async def behind(owner, settled):
     """What made the owner is behind everybody's cursor: else a feed that begins now would tell of it."""
-    async with superuser.connect() as connection, asyncio.timeout(SECONDS):
-        mine = await connection.scalar(text("SELECT pg_current_xact_id()::text::bigint"))
-        await connection.commit()
-        oldest = text("SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint")
-        while await connection.scalar(oldest) <= mine:
-            await connection.rollback()
-            await asyncio.sleep(0.05)
+    await settled()
 
 
 def connect(server, person, after=None):

@@ -397,7 +397,7 @@ async def test_an_operation_whose_worker_died_goes_on(owner, app, held, few, mon
 # Who may, and who hears
 
 
-async def test_who_hears_of_it_is_in_the_space_and_the_log_has_who_asked(owner, app, tenancy, held):
+async def test_who_hears_of_it_is_in_the_space_and_the_log_has_who_asked(owner, app, tenancy, held, settled):
     space = await owner.space()
     collection = await owner.collection(space)
     items = await owner.upload(collection, *files(3))
@@ -408,8 +408,10 @@ async def test_who_hears_of_it_is_in_the_space_and_the_log_has_who_asked(owner, 
     def principal(person):
         return Principal(tenant_id=owner.tenant_id, user_id=person.user.id, kind="user")
 
+    await settled()
     begun = await feed.now(app, principal(owner))
     await done(owner, await owner.post(f"/collections/{collection}/cancel"))
+    await settled()
     told, middle = await feed.after(app, principal(viewer), begun)
     names = [event["event"] for event in told]
     assert names == ["collection.operation_started", *["document.cancelled"] * 3, "collection.operation_finished"]

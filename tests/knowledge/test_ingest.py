@@ -40,16 +40,6 @@ async def stub():
         yield server
 
 
-@pytest.fixture
-async def held(app, monkeypatch):
-    """Keeps the worker from reading: the documents of the test stay queued, for the test to read itself."""
-
-    async def nothing(*_):
-        return None
-
-    monkeypatch.setattr("folkmoot.knowledge.tasks.ingest", nothing)
-
-
 async def row(app, owner, document_id: str) -> Document:
     async with app.begin(Principal.system(owner.tenant_id)) as work:
         return await work.session.get_one(Document, UUID(document_id))

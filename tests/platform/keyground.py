@@ -6,7 +6,6 @@ import asyncio
 import base64
 import hashlib
 import hmac
-import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -46,6 +45,7 @@ from folkmoot.settings import Settings
 from folkmoot.tenants.models import PLATFORM, Certificate
 from folkmoot.websites import secret as website_secret
 from folkmoot.websites.models import Website
+from tests.conftest import with_database
 from tests.support import old_form
 from tests.support.people import PASSWORD, Person, Tenancy
 
@@ -83,35 +83,25 @@ class Ground:
 @asynccontextmanager
 async def ground(settings: Settings, database: dict[str, str], folder: Path) -> AsyncIterator[Ground]:
     name = f"keys_{uuid4().hex[:10]}"
-    admin = await asyncpg.connect(_named(database["superuser"], "postgres"))
+    admin = await asyncpg.connect(with_database(database["superuser"], "postgres"))
     try:
-        for attempt in range(20):
-            try:
-                await admin.execute(f'CREATE DATABASE "{name}" TEMPLATE folkmoot OWNER folkmoot_owner')
-                break
-            except asyncpg.ObjectInUseError:
-                await asyncio.sleep(0.2 * (attempt + 1))
-        number = int(re.search(r"db=(\d+)", database["redis"]).group(1))
-        redis = re.sub(r"db=\d+", f"db={15 - number}", database["redis"])
+        await admin.execute(f'CREATE DATABASE "{name}" TEMPLATE folkmoot OWNER folkmoot_owner')
+        redis = database["redis"].replace("db=0", "db=1")
         async with Redis.from_url(redis) as client:
             await client.flushdb()
         yield Ground(
             replace(
                 settings,
-                database_url=_named(database["runtime"], name),
-                owner_database_url=_named(database["owner"], name),
+                database_url=with_database(database["runtime"], name),
+                owner_database_url=with_database(database["owner"], name),
                 redis_url=redis,
                 storage_url=(folder / "files").as_uri(),
             ),
-            _named(database["superuser"], name),
+            with_database(database["superuser"], name),
         )
     finally:
         await admin.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
         await admin.close()
-
-
-def _named(url: str, name: str) -> str:
-    return re.sub(r"@/[^?]+\?", f"@/{name}?", url)
 
 
 @dataclass

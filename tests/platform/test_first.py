@@ -2,45 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
 from dataclasses import replace
 
-import asyncpg
 import pytest
 
 from folkmoot.assemble import assemble
 from folkmoot.platform.admins import PlatformAdminService
 from folkmoot.platform.service import Actor, create_tenant, ensure_first
 from folkmoot.settings import SettingsError
-from tests.conftest import with_database
+from tests.platform.keyground import ground
 
 PASSWORD = "correct horse battery staple"
 
 
 @pytest.fixture
-async def empty(settings):
+async def empty(settings, database, tmp_path):
     """An application on a database of its own, as after the first migration."""
-    name = f"empty_{os.getpid()}"
-    connection = await asyncpg.connect(with_database(os.environ["FOLKMOOT_TEST_SUPERUSER"], "postgres"))
-    try:
-        for attempt in range(20):
-            try:
-                await connection.execute(f'CREATE DATABASE "{name}" TEMPLATE folkmoot OWNER folkmoot_owner')
-                break
-            except asyncpg.ObjectInUseError:
-                await asyncio.sleep(0.2 * (attempt + 1))
-        fresh = replace(
-            settings,
-            database_url=with_database(os.environ["FOLKMOOT_TEST_RUNTIME"], name),
-            admin_email="Ada@Municipality.example",
-            admin_password=PASSWORD,
-        )
-        async with assemble(fresh) as app:
-            yield app
-        await connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
-    finally:
-        await connection.close()
+    admin = {"admin_email": "Ada@Municipality.example", "admin_password": PASSWORD}
+    async with ground(settings, database, tmp_path) as here, assemble(replace(here.settings, **admin)) as app:
+        yield app
 
 
 async def test_the_first_administrator_administers_the_installation_and_later_ones_do_not(empty):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from tests.websites.site import Reply, html, until
 
 
@@ -73,15 +71,21 @@ async def test_a_page_that_vanished_is_removed_after_two_complete_crawls(site, c
         "/c": 1,
     }
     await website.run()
-    assert set(await website.documents()) == {"/", "/a"}
+
+    async def removed():
+        return set(await website.documents()) == {"/", "/a"}
+
+    # What the end of a crawl says goes first, then what is gone: documents in one step, their files after it.
+    await until(removed)
     pages = await website.pages()
     assert pages["/b"]["gone_at"]
     assert pages["/c"]["document_id"] is None
     assert await count("chunks", f"collection_id = '{website.collection_id}'") == 2
-    # Files go after the commit.
-    async with asyncio.timeout(20):
-        while await count("files", f"tenant_id = '{website.person.tenant_id}'") != 2:  # noqa: ASYNC110
-            await asyncio.sleep(0.05)
+
+    async def files_removed():
+        return await count("files", f"tenant_id = '{website.person.tenant_id}'") == 2
+
+    await until(files_removed)
     site.page("/", "Start", "", "/a", "/c")
     back = await website.run()
     assert back.fates["/c"] == "new"
