@@ -19,6 +19,7 @@ from benchmarks import (
     fallback,
     gateway,
     identity,
+    memory,
     million,
     pipeline,
     reading,
@@ -39,6 +40,7 @@ ALL: dict[str, Callable[[Report, Path], None]] = {
     "fallback": fallback.run,
     "gateway": gateway.run,
     "pipeline": pipeline.run,
+    "memory": memory.run,
     "million": million.run,
 }
 ON_CORPORA: dict[str, Callable[[Report, Path, Path], None]] = {"words": words.run, "retrieval": retrieval.run}

@@ -6,9 +6,6 @@ References, in the same run: reading the same rows with COPY, counting them, and
 from __future__ import annotations
 
 import argparse
-import asyncio
-import base64
-import os
 import random
 import sys
 import tempfile
@@ -20,14 +17,13 @@ from uuid import UUID
 
 import asyncpg
 
+from benchmarks.house import within
 from benchmarks.report import Report
-from folkmoot import migrate
 from folkmoot.assemble import assemble
 from folkmoot.audit.seal import seal
 from folkmoot.audit.verify import verify
-from folkmoot.embedded import Endpoints, Engines
+from folkmoot.embedded import Endpoints
 from folkmoot.kit.app import App
-from folkmoot.kit.log import configure
 from folkmoot.main import create_app
 from folkmoot.settings import Settings
 from tests.support.people import Person, Tenancy
@@ -59,26 +55,15 @@ FROM (SELECT n, make_interval(secs => -$3::float * (1 - n / $4::float)) AS shift
 
 
 def run(report: Report, folder: Path, rows: int = ROWS) -> None:
-    configure("error", "text")
-    engines = Engines(folder / "engines")
-    points = engines.start()
-    try:
-        migrate.upgrade(points.owner_url)
-        asyncio.run(_measure(report, points, folder, rows))
-    finally:
-        engines.stop()
-
-
-async def _measure(report: Report, points: Endpoints, folder: Path, rows: int) -> None:
-    settings = Settings(
-        database_url=points.runtime_url,
-        owner_database_url=points.owner_url,
-        redis_url=points.redis_url,
-        secret_key=(base64.b64encode(os.urandom(32)).decode(),),
-        storage_url=(folder / "files").as_uri(),
+    within(
+        folder,
+        lambda settings, points: _measure(report, settings, points, rows),
         requests_per_user=0,
         requests_per_tenant=0,
     )
+
+
+async def _measure(report: Report, settings: Settings, points: Endpoints, rows: int) -> None:
     database = await asyncpg.connect(points.superuser_url)
     async with assemble(settings) as app:
         api = create_app(settings)

@@ -7,8 +7,6 @@ nothing else.
 from __future__ import annotations
 
 import asyncio
-import base64
-import os
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
@@ -18,13 +16,12 @@ from uuid import UUID
 
 import asyncpg
 
+from benchmarks.house import within
 from benchmarks.report import Report
-from folkmoot import migrate
 from folkmoot.assemble import assemble
-from folkmoot.embedded import Endpoints, Engines
+from folkmoot.embedded import Endpoints
 from folkmoot.kit.access import Principal
 from folkmoot.kit.app import App
-from folkmoot.kit.log import configure
 from folkmoot.settings import Settings
 from folkmoot.tenants.service import TenantService
 from folkmoot.usage.ledger import Account, BudgetExhausted, Ledger, Reservation, Spent
@@ -40,24 +37,10 @@ _LEFT = "SELECT spent, reserved FROM budget_counters WHERE tenant_id = $1 AND pe
 
 
 def run(report: Report, folder: Path) -> None:
-    configure("error", "text")
-    engines = Engines(folder / "engines")
-    points = engines.start()
-    try:
-        migrate.upgrade(points.owner_url)
-        asyncio.run(_measure(report, points, folder))
-    finally:
-        engines.stop()
+    within(folder, lambda settings, points: _measure(report, settings, points))
 
 
-async def _measure(report: Report, points: Endpoints, folder: Path) -> None:
-    settings = Settings(
-        database_url=points.runtime_url,
-        owner_database_url=points.owner_url,
-        redis_url=points.redis_url,
-        secret_key=(base64.b64encode(os.urandom(32)).decode(),),
-        storage_url=(folder / "files").as_uri(),
-    )
+async def _measure(report: Report, settings: Settings, points: Endpoints) -> None:
     async with assemble(settings) as app, asyncpg.create_pool(points.superuser_url, max_size=CONNECTIONS) as bare:
         await bare.execute("CREATE TABLE bare_budget (used bigint NOT NULL)")
         for processes in (1, 2):

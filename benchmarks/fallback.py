@@ -7,8 +7,6 @@ cancelled in the same place.
 from __future__ import annotations
 
 import asyncio
-import base64
-import os
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
@@ -19,18 +17,16 @@ from uuid import UUID
 import httpx
 from folkmoot_sdk import ChatRequest, Message, ModelInfo, TextDelta, TextPart
 
+from benchmarks.house import within
 from benchmarks.report import Report
-from folkmoot import migrate
 from folkmoot.ai.breaker import Breaker
 from folkmoot.ai.catalogue import Catalogue
 from folkmoot.ai.connect import connect
 from folkmoot.ai.route import Route
 from folkmoot.ai.runtime import Runtime
 from folkmoot.assemble import assemble
-from folkmoot.embedded import Endpoints, Engines
 from folkmoot.kit.access import Principal
 from folkmoot.kit.app import App
-from folkmoot.kit.log import configure
 from folkmoot.kit.process import settle
 from folkmoot.settings import Settings
 from folkmoot.tenants.service import TenantService
@@ -44,25 +40,10 @@ DOWN = {"answers 500": "status=500", "is gone": None}
 
 
 def run(report: Report, folder: Path) -> None:
-    configure("error", "text")
-    engines = Engines(folder / "engines")
-    points = engines.start()
-    try:
-        migrate.upgrade(points.owner_url)
-        asyncio.run(_measure(report, points, folder))
-    finally:
-        engines.stop()
+    within(folder, lambda settings, _: _measure(report, settings), net_allow=("127.0.0.1",))
 
 
-async def _measure(report: Report, points: Endpoints, folder: Path) -> None:
-    settings = Settings(
-        database_url=points.runtime_url,
-        owner_database_url=points.owner_url,
-        redis_url=points.redis_url,
-        secret_key=(base64.b64encode(os.urandom(32)).decode(),),
-        storage_url=(folder / "files").as_uri(),
-        net_allow=("127.0.0.1",),
-    )
+async def _measure(report: Report, settings: Settings) -> None:
     async with assemble(settings) as app:
         # As the processes of the service do: else what is measured is the garbage collector.
         settle()

@@ -12,9 +12,6 @@ all 384: like those of a sentence model, they fill few of their dimensions.
 
 from __future__ import annotations
 
-import asyncio
-import base64
-import os
 import struct
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -28,17 +25,16 @@ import asyncpg
 import numpy as np
 from uuid_utils.compat import uuid7
 
+from benchmarks.house import within
 from benchmarks.report import Report
-from folkmoot import migrate
 from folkmoot.ai.models import Connection, Model
 from folkmoot.assemble import assemble
-from folkmoot.embedded import Endpoints, Engines
+from folkmoot.embedded import Endpoints
 from folkmoot.fulltext import bm25
 from folkmoot.fulltext import index as textindex
 from folkmoot.fulltext.words import key_of
 from folkmoot.kit.access import Principal
 from folkmoot.kit.app import App
-from folkmoot.kit.log import configure
 from folkmoot.knowledge import numbers
 from folkmoot.knowledge.embedding.spaces import Searched
 from folkmoot.knowledge.embedding.vectors import nearest
@@ -81,24 +77,10 @@ class Library:
 
 
 def run(report: Report, folder: Path, chunks: int = CHUNKS) -> None:
-    configure("error", "text")
-    engines = Engines(folder / "engines")
-    points = engines.start()
-    try:
-        migrate.upgrade(points.owner_url)
-        asyncio.run(_measure(report, points, folder, chunks))
-    finally:
-        engines.stop()
+    within(folder, lambda settings, points: _measure(report, settings, points, chunks))
 
 
-async def _measure(report: Report, points: Endpoints, folder: Path, chunks: int) -> None:
-    settings = Settings(
-        database_url=points.runtime_url,
-        owner_database_url=points.owner_url,
-        redis_url=points.redis_url,
-        secret_key=(base64.b64encode(os.urandom(32)).decode(),),
-        storage_url=(folder / "files").as_uri(),
-    )
+async def _measure(report: Report, settings: Settings, points: Endpoints, chunks: int) -> None:
     async with assemble(settings) as app, asyncpg.create_pool(points.superuser_url, min_size=1, max_size=2) as bare:
         library, asked = await _filled(report, app, bare, chunks)
         await _indexed(report, bare)

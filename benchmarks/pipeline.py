@@ -8,8 +8,6 @@ PostgreSQL's own `to_tsvector` and a GIN index, from one connection, without par
 from __future__ import annotations
 
 import asyncio
-import base64
-import os
 import random
 import time
 from collections.abc import AsyncIterator
@@ -19,15 +17,14 @@ from uuid import UUID
 import asyncpg
 from sqlalchemy import func, select
 
+from benchmarks.house import within
 from benchmarks.report import Report
-from folkmoot import migrate
 from folkmoot.assemble import assemble
-from folkmoot.embedded import Endpoints, Engines
+from folkmoot.embedded import Endpoints
 from folkmoot.files.service import FileService
 from folkmoot.fulltext.index import merge
 from folkmoot.kit.access import Principal
 from folkmoot.kit.app import App
-from folkmoot.kit.log import configure
 from folkmoot.knowledge.models import Collection, Document
 from folkmoot.knowledge.service import DocumentService
 from folkmoot.knowledge.tasks import ingest_document
@@ -43,25 +40,10 @@ GOAL = 1500
 
 
 def run(report: Report, folder: Path) -> None:
-    configure("error", "text")
-    engines = Engines(folder / "engines")
-    points = engines.start()
-    try:
-        migrate.upgrade(points.owner_url)
-        asyncio.run(_measure(report, points, folder))
-    finally:
-        engines.stop()
+    within(folder, lambda settings, points: _measure(report, settings, points), ingest_slots=2)
 
 
-async def _measure(report: Report, points: Endpoints, folder: Path) -> None:
-    settings = Settings(
-        database_url=points.runtime_url,
-        owner_database_url=points.owner_url,
-        redis_url=points.redis_url,
-        secret_key=(base64.b64encode(os.urandom(32)).decode(),),
-        storage_url=(folder / "files").as_uri(),
-        ingest_slots=2,
-    )
+async def _measure(report: Report, settings: Settings, points: Endpoints) -> None:
     async with assemble(settings) as app:
         tenant_id, collection_id = await _queued(app)
         begun = time.perf_counter()
