@@ -328,6 +328,7 @@ async def test_a_file_that_needs_too_much_memory_ends_only_itself(owner, app, he
     shown = (await owner.get(f"/documents/{big['id']}")).json()
     assert shown["status"] == "failed"
     assert shown["error"]["code"] == "file-too-large"
+    assert "big.docx needs more than 220 MiB of memory to read" in shown["error"]["message"]
     assert (await row(app, owner, small["id"])).status == "ready"
 
 

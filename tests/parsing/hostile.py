@@ -27,6 +27,9 @@ def attempt(what):
         return f"refused {type(error).__name__}"
 
 
+KEPT = []
+
+
 def parse(source):
     do = source.file.read().decode()
     yield Progress(0, 1)
@@ -34,6 +37,9 @@ def parse(source):
         print("noise on standard output")
         sys.stderr.write("more noise")
         yield Block(text=f"pid {os.getpid()}")
+    elif do == "grow":
+        KEPT.append(b"x" * (160 << 20))
+        yield Block(text=str(len(KEPT)))
     elif do == "hoard":
         yield Block(text=str(len(bytearray(10 << 30))))
     elif do == "hoard slowly":

@@ -13,6 +13,7 @@ from collections import defaultdict
 from contextlib import aclosing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from uuid import uuid4
 
 import psutil
 import pytest
@@ -344,7 +345,7 @@ async def test_cancelling_while_the_process_starts_leaves_none(make):
     assert len(texts(await read(pool, "say"))) == 1
 
 
-async def test_no_more_processes_than_allowed_and_plugins_do_not_share_one(make):
+async def test_no_more_processes_than_allowed_whoever_asks(make):
     pool = make(max_processes=2)
     before = len(children())
     most = 0
@@ -356,11 +357,28 @@ async def test_no_more_processes_than_allowed_and_plugins_do_not_share_one(make)
             await asyncio.sleep(0.01)
 
     watching = asyncio.create_task(watch())
-    await asyncio.gather(*(read(pool, "say") for _ in range(5)), read(pool, "plain words", kind="text"))
-    await read(pool, "say")
+    await asyncio.gather(*(read(pool, "say", tenant_id=uuid4()) for _ in range(5)))
     await read(pool, "plain words", kind="text")
     watching.cancel()
     assert 1 <= most <= 2
+
+
+async def test_a_process_reads_with_any_plugin_and_never_for_two_organisations(make):
+    pool = make(max_processes=1)
+    one, another = uuid4(), uuid4()
+    first = texts(await read(pool, "say", tenant_id=one))
+    assert texts(await read(pool, "plain words", kind="text", tenant_id=one)) == ["plain words"]
+    assert texts(await read(pool, "say", tenant_id=one)) == first
+    second = texts(await read(pool, "say", tenant_id=another))
+    assert second != first
+    assert texts(await read(pool, "say", tenant_id=one)) not in (first, second)
+
+
+async def test_a_process_that_has_grown_makes_room_for_a_new_one(make):
+    pool = make()
+    small = texts(await read(pool, "say"))
+    assert len(texts(await read(pool, "grow"))) == 1
+    assert texts(await read(pool, "say")) != small
 
 
 @pytest.mark.parametrize("wait", [0.0, 0.01, 0.03, 0.06, 0.6])

@@ -200,6 +200,7 @@ async def _read(app: App, reading: Reading) -> chunk.Document:
             name=PurePosixPath(reading.name).name,
             parser_kind=spec.kind,
             media_type=reading.media_type,
+            tenant_id=reading.tenant_id,
             password=await password_of(app, reading.tenant_id, reading.id),
             # Of a web page people want what it says, of a file all that is in it.
             options={"main_only": True} if reading.url else {},

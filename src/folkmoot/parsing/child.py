@@ -10,6 +10,7 @@ import socket
 import struct
 import sys
 from contextlib import suppress
+from uuid import UUID
 
 import msgspec
 from folkmoot_sdk import ParserUnavailable
@@ -26,9 +27,11 @@ _DECODER = msgspec.msgpack.Decoder(Answer)
 class Child:
     """One child, its request socket and the tail of what it complains of."""
 
-    def __init__(self, plugin: str, process: asyncio.subprocess.Process, channel: socket.socket) -> None:
-        self.plugin = plugin
+    def __init__(self, tenant_id: UUID | None, process: asyncio.subprocess.Process, channel: socket.socket) -> None:
+        self.tenant_id = tenant_id
+        """The organisation whose documents it reads, and no other's."""
         self.documents = 0
+        self.grown = False
         self.timer: asyncio.TimerHandle | None = None
         self._process = process
         self._channel = channel
@@ -36,7 +39,7 @@ class Child:
         self._listening = asyncio.get_running_loop().create_task(self._listen())
 
     @classmethod
-    async def start(cls, plugin: str, memory: int) -> Child:
+    async def start(cls, tenant_id: UUID | None, memory: int) -> Child:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             try:
@@ -61,7 +64,7 @@ class Child:
                 ours.close()
                 raise
         ours.setblocking(False)
-        return cls(plugin, process, ours)
+        return cls(tenant_id, process, ours)
 
     async def ready(self) -> None:
         """Wait until the walls stand. Raises `ParserUnavailable` if it does not get so far."""

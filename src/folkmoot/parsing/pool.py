@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
+from uuid import UUID
 
 import msgspec
 from folkmoot_sdk import (
@@ -37,7 +38,7 @@ from folkmoot_sdk import (
 )
 
 from folkmoot.parsing.child import Child
-from folkmoot.parsing.process import Batch, Failed, Request
+from folkmoot.parsing.process import Batch, Done, Failed, Request
 from folkmoot.plugins.manager import PluginManager
 
 log = logging.getLogger(__name__)
@@ -66,7 +67,11 @@ class Limits:
 
 
 class ParserPool:
-    """Up to `max_processes` documents at once; a process stays warm for the next document of its plugin."""
+    """Up to `max_processes` documents at once; a process stays warm for the next document of its organisation.
+
+    A document that took its process over could tell what is read there later, or change it: so no process ever reads
+    for two organisations.
+    """
 
     def __init__(
         self,
@@ -123,6 +128,7 @@ class ParserPool:
         name: str,
         parser_kind: str,
         media_type: str,
+        tenant_id: UUID | None = None,
         password: str | None = None,
         options: dict[str, Any] | None = None,
     ) -> AsyncGenerator[Parsed, None]:
@@ -150,10 +156,10 @@ class ParserPool:
         descriptor = await asyncio.to_thread(_open, file)
         try:
             async with self._slots:
-                process = await self._ask(request, descriptor)
+                process = await self._ask(tenant_id, request, descriptor)
                 try:
                     measure = _Measure(self._limits, name, os.fstat(descriptor).st_size)
-                    async for item in self._answers(process, name, measure):
+                    async for item in self._answers(process, request, measure):
                         yield item
                     process.documents += 1
                     self._keep(process)
@@ -163,19 +169,19 @@ class ParserPool:
         finally:
             os.close(descriptor)
 
-    async def _ask(self, request: Request, descriptor: int) -> Child:
-        """A process that has got the request: a warm one of the same plugin, else a new one."""
+    async def _ask(self, tenant_id: UUID | None, request: Request, descriptor: int) -> Child:
+        """A process that has got the request: a warm one of this organisation, else a new one."""
         payload = msgspec.msgpack.encode(request)
-        while (warm := next((p for p in self._idle if p.plugin == request.plugin), None)) is not None:
+        while (warm := next((p for p in self._idle if p.tenant_id == tenant_id), None)) is not None:
             self._busy.add(self._unpark(warm))
             with suppress(OSError):  # it may have died while it waited
                 warm.send(payload, descriptor)
                 return warm
             self._end(warm)
-        # Never more processes than slots: one that waits for documents of another plugin makes room.
+        # Never more processes than slots: one that waits for documents of another organisation makes room.
         while self._idle and len(self._idle) + len(self._busy) >= self._max_processes:
             await asyncio.wait([self._end(self._unpark(self._idle[0]))])
-        process = await self._begin(request.plugin)
+        process = await self._begin(tenant_id)
         try:
             await process.ready()
             process.send(payload, descriptor)
@@ -186,14 +192,14 @@ class ParserPool:
             raise
         return process
 
-    async def _begin(self, plugin: str) -> Child:
+    async def _begin(self, tenant_id: UUID | None) -> Child:
         """Start a process; one that starts while the pool closes is ended before `close` returns."""
         if self._closed:
             raise _shutting_down()
         self._starting += 1
         self._none_starts.clear()
         try:
-            process = await Child.start(plugin, self._memory)
+            process = await Child.start(tenant_id, self._memory)
             self._busy.add(process)
         finally:
             self._starting -= 1
@@ -204,8 +210,8 @@ class ParserPool:
             raise _shutting_down()
         return process
 
-    async def _answers(self, process: Child, name: str, measure: _Measure) -> AsyncGenerator[Parsed, None]:
-        remaining = self._seconds
+    async def _answers(self, process: Child, request: Request, measure: _Measure) -> AsyncGenerator[Parsed, None]:
+        name, remaining = request.name, self._seconds
         clock = asyncio.get_running_loop().time
         while True:
             begun = clock()
@@ -215,14 +221,15 @@ class ParserPool:
             except TimeoutError:
                 raise self._too_slow(name) from None
             except (asyncio.IncompleteReadError, ConnectionError):
-                raise await self._crashed(process, name) from None
+                raise await self._crashed(process, request) from None
             except msgspec.DecodeError as error:
                 raise CorruptFile(f"{name} could not be read: its reader answered nonsense ({error})") from error
             remaining -= clock() - begun
             if isinstance(answer, Failed):
-                raise self._failed(answer, name, process.plugin)
+                raise self._failed(answer, name, request.plugin)
             if not isinstance(answer, Batch):
                 measure.end()
+                process.grown = isinstance(answer, Done) and answer.grown
                 return
             for item in answer.items:
                 yield measure.check(item)
@@ -242,7 +249,8 @@ class ParserPool:
                     "open it where it was made and save it again"
                 )
 
-    async def _crashed(self, process: Child, name: str) -> ParserError:
+    async def _crashed(self, process: Child, request: Request) -> ParserError:
+        name = request.name
         code, said = await process.ended()
         if self._closed:
             return _shutting_down()
@@ -251,7 +259,7 @@ class ParserPool:
         if code == -signal.SIGKILL or any(words in said for words in _NO_MEMORY):
             return self._too_much_memory(name)
         how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-        log.warning("the process of plugin %s crashed: %s", process.plugin, how)
+        log.warning("the process of plugin %s crashed: %s", request.plugin, how)
         log.debug("its last words: %s", said.decode("utf-8", errors="replace"))
         return CorruptFile(
             f"{name} could not be read: the reader crashed ({how}). The file is probably damaged: "
@@ -266,7 +274,7 @@ class ParserPool:
         return TooLarge(f"{name} needs more than {size} of memory to read: split it and upload the parts")
 
     def _keep(self, process: Child) -> None:
-        if self._closed or process.documents >= self._documents_per_process:
+        if self._closed or process.grown or process.documents >= self._documents_per_process:
             return
         self._busy.discard(process)
         self._idle.append(process)

@@ -4,14 +4,15 @@
 a socket on which each message is a `Request` with the opened document beside it; standard output carries
 the answers, each four bytes of length and then msgpack. The process ends when the socket does.
 
-It loads the one plugin that it is asked for. Text is cleaned here, and its language found here, so that
-neither costs the host anything.
+It loads the plugins that it is asked for, each when it is first needed. Text is cleaned here, and its
+language found here, so that neither costs the host anything.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import resource
 import socket
 import struct
 import sys
@@ -50,6 +51,8 @@ _SAMPLE = 20_000
 _RELIABLE = 200
 """Characters from which on the words of a document are believed over what it says of itself."""
 _BALLAST = 1024 * 1024
+_GROWN = 150 << 20
+"""Bytes that are resident: more is what a document left behind."""
 _UNSTORABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
 _NORTHERN = {"no", "nb", "nn", "da", "sv"}
 
@@ -90,7 +93,8 @@ class Failed(msgspec.Struct, frozen=True, tag="failed", tag_field="type"):
 
 
 class Done(msgspec.Struct, frozen=True, tag="done", tag_field="type"):
-    pass
+    grown: bool = False
+    """It has held so much that the next document had better have a new process, and all of its memory."""
 
 
 Answer = Ready | Batch | Failed | Done
@@ -109,14 +113,22 @@ def main() -> None:
     os.dup2(null, 0)
     os.dup2(2, 1)
     send = _sender(out)
+    # Opened before the walls, behind which it cannot be.
+    held = os.open("/proc/self/statm", os.O_RDONLY) if sys.platform.startswith("linux") else -1
     send(Ready(parse_sandbox.enter(memory, parent)))
     decoder = msgspec.msgpack.Decoder(Request)
     while True:
         message, descriptors, _, _ = socket.recv_fds(channel, 1 << 20, 1)
         if not message or not descriptors:
             return
-        if not _read(decoder.decode(message), descriptors[0], send):
+        if not _read(decoder.decode(message), descriptors[0], send, held):
             return
+
+
+def _resident(statm: int) -> int:
+    if statm < 0:
+        return 0
+    return int(os.pread(statm, 100, 0).split()[1]) * resource.getpagesize()
 
 
 def _sender(out: int) -> Callable[[Answer], None]:
@@ -131,7 +143,7 @@ def _sender(out: int) -> Callable[[Answer], None]:
     return send
 
 
-def _read(request: Request, descriptor: int, send: Callable[[Answer], None]) -> bool:
+def _read(request: Request, descriptor: int, send: Callable[[Answer], None], held: int) -> bool:
     """Read one document; False if this process had better not read another."""
     ballast = bytearray(_BALLAST)
     try:
@@ -147,8 +159,9 @@ def _read(request: Request, descriptor: int, send: Callable[[Answer], None]) -> 
             )
             for batch in _batches(_cleaned(_spec(request), source)):
                 send(Batch(batch))
-        send(Done())
-        return True
+        grown = _resident(held) > _GROWN
+        send(Done(grown))
+        return not grown
     except MemoryError:
         failed = Failed("memory", "MemoryError", "")
     except ParserError as error:
