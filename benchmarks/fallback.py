@@ -27,7 +27,6 @@ from folkmoot.ai.runtime import Runtime
 from folkmoot.assemble import assemble
 from folkmoot.kit.access import Principal
 from folkmoot.kit.app import App
-from folkmoot.kit.process import settle
 from folkmoot.settings import Settings
 from folkmoot.tenants.service import TenantService
 from folkmoot.usage.ledger import Account
@@ -45,8 +44,6 @@ def run(report: Report, folder: Path) -> None:
 
 async def _measure(report: Report, settings: Settings) -> None:
     async with assemble(settings) as app:
-        # As the processes of the service do: else what is measured is the garbage collector.
-        settle()
         for name, failure in DOWN.items():
             await _fallen_back(report, app, name, failure)
         await _stopped(report, app)

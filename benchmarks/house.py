@@ -1,17 +1,22 @@
-"""An installation of its own for a benchmark that measures in this process."""
+"""An installation of its own for a benchmark that measures in this process.
+
+With the loop and the settings of the garbage collector that the processes of the service have.
+"""
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import uvloop
+
 from folkmoot import migrate
 from folkmoot.embedded import Endpoints, Engines
 from folkmoot.kit.log import configure
+from folkmoot.kit.process import settle
 from folkmoot.settings import Settings
 
 
@@ -33,10 +38,11 @@ def within(folder: Path, measure: Callable[[Settings, Endpoints], Awaitable[None
     )
 
     async def measuring() -> None:
+        settle()
         await measure(settings, points)
 
     try:
         migrate.upgrade(points.owner_url)
-        asyncio.run(measuring())
+        uvloop.run(measuring())
     finally:
         engines.stop()

@@ -12,6 +12,7 @@ all 384: like those of a sentence model, they fill few of their dimensions.
 
 from __future__ import annotations
 
+import asyncio
 import struct
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -370,9 +371,9 @@ async def _both(report: Report, library: Library, asked: Sequence[str]) -> None:
     async def found(query: str, part: int | None) -> int:
         filters = None if part is None else Filters(metadata={"part": part})
         retrieval = Retrieval(library.app, library.principal, [library.collection_id], query)
-        await retrieval.read(filters)
-        await retrieval.rank()
-        hits = await retrieval.hits([(space, vectors[query])], TOP)
+        await retrieval.begin(filters)
+        _, near = await asyncio.gather(retrieval.words(), retrieval.near(space, vectors[query]))
+        hits = await retrieval.hits([near], TOP)
         return len(await joined(library.app, library.principal, hits, TOP))
 
     for name, part in (("no filter", None), ("a filter that keeps 2 %", 7)):

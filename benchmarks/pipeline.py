@@ -111,7 +111,7 @@ async def _until_ready(app: App, tenant_id: UUID) -> None:
         assert failed is None, failed
         if not left:
             return
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.2)
 
 
 async def _reference(bare: asyncpg.Pool) -> float:

@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 from folkmoot.cli import main
-from folkmoot.settings import Settings
+from folkmoot.settings import LANES, Settings
 from tests.support.server import command
 
 PASSWORD = "correct horse battery staple"
@@ -118,6 +118,11 @@ def test_every_command_has_a_line_of_help():
     lines = CliRunner().invoke(main, ["--help"]).output.partition("Commands:")[2].strip().splitlines()
     assert {line.split()[0] for line in lines} >= {"up", "ask", "serve", "worker", "migrate", "plugins", "settings"}
     assert all(len(line.split()) > 2 for line in lines)
+
+
+def test_a_worker_may_serve_any_of_the_lanes():
+    shown = CliRunner().invoke(main, ["worker", "--help"]).output
+    assert f"[{'|'.join(LANES)}]" in shown
 
 
 def test_settings_lists_each_with_its_meaning():

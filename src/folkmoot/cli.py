@@ -17,7 +17,7 @@ from folkmoot.commands.platform import platform
 from folkmoot.commands.reach import DATA, settings_of
 from folkmoot.commands.tenants import tenant
 from folkmoot.kit.log import configure
-from folkmoot.settings import Settings, SettingsError, described
+from folkmoot.settings import LANES, Settings, SettingsError, described
 
 
 class Group(click.Group):
@@ -115,7 +115,7 @@ def serve() -> None:
 
 
 @main.command()
-@click.option("--lane", "lanes", multiple=True, type=click.Choice(["chat", "ingest", "maintenance"]),
+@click.option("--lane", "lanes", multiple=True, type=click.Choice(LANES),
               help="Serve only this lane; may be given several times.")  # fmt: skip
 def worker(lanes: tuple[str, ...]) -> None:
     """Write answers and read documents, by the settings of the environment.

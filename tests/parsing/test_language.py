@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from folkmoot.parsing.language import TEXT_SEARCH, detect, normalise, text_search_config
+from folkmoot.parsing.language import detect, normalise
 
 
 @pytest.mark.parametrize(
@@ -57,11 +57,6 @@ def test_a_long_text_is_found_by_its_beginning_in_little_time():
 
 def test_codes_are_brought_to_one_form():
     assert [normalise(code) for code in ("nb", "nn", "no", "swe", "sv", "xx")] == ["no", "no", "no", "sv", "sv", "xx"]
-
-
-def test_postgresql_stems_six_languages_and_leaves_the_rest():
-    assert {language: text_search_config(language) for language in TEXT_SEARCH} == TEXT_SEARCH
-    assert text_search_config("fr") == text_search_config("") == "simple"
 
 
 def test_importing_it_loads_no_model():

@@ -13,10 +13,11 @@ from collections import defaultdict
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from itertools import pairwise
+from typing import cast
 from uuid import UUID
 
 import numpy as np
-from sqlalchemy import bindparam, delete, func, insert, select, text, update
+from sqlalchemy import Table, bindparam, delete, func, insert, select, text, update
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql import UUID as PG_UUID
 from uuid_utils.compat import uuid7
@@ -47,12 +48,15 @@ STEP_BYTES = 8 << 20
 """What a merge holds of each round, so that a worker's memory does not grow with the collection."""
 
 
+_COUNT = (
+    select(func.count())
+    .select_from(TextSegment)
+    .where(TextSegment.collection_id == bindparam("collection", type_=PG_UUID(as_uuid=True)))
+)
+
+
 async def count_segments(work: Work, collection_id: UUID) -> int:
-    return (
-        await work.session.scalar(
-            select(func.count()).select_from(TextSegment).where(TextSegment.collection_id == collection_id)
-        )
-    ) or 0
+    return (await work.session.scalar(_COUNT, {"collection": collection_id})) or 0
 
 
 async def add(
@@ -62,9 +66,9 @@ async def add(
     if not chunks:
         return
     roll = Roll.of((number for number, *_ in chunks), (length for *_, length in chunks))
-    segment_id = await _write_segment(work, tenant_id, collection_id, [language], roll)
-    size = await _write_blocks(work, tenant_id, segment_id, Postings.of(chunks))
-    await _say_size(work, segment_id, size)
+    blocks = await asyncio.to_thread(lambda: _encoded(Postings.of(chunks)))
+    segment_id = await _write_segment(work, tenant_id, collection_id, [language], roll, _size(blocks))
+    await _write_blocks(work, tenant_id, segment_id, blocks)
 
 
 async def forget(work: Work, tenant_id: UUID, collection_id: UUID, gone: Roll) -> None:
@@ -86,22 +90,16 @@ async def _write_deletion(work: Work, tenant_id: UUID, collection_id: UUID, roll
     )
 
 
+_SEGMENT = insert(cast("Table", TextSegment.__table__))
+
+
 async def _write_segment(
-    work: Work, tenant_id: UUID, collection_id: UUID, languages: Sequence[str], roll: Roll
+    work: Work, tenant_id: UUID, collection_id: UUID, languages: Sequence[str], roll: Roll, size: int = 0
 ) -> UUID:
     segment_id = uuid7()
-    await work.session.execute(
-        insert(TextSegment).values(
-            id=segment_id,
-            tenant_id=tenant_id,
-            collection_id=collection_id,
-            chunk_count=len(roll),
-            term_total=roll.total,
-            size=0,
-            languages=sorted(set(languages)),
-            chunks=roll.encode(),
-        )
-    )
+    row = {"id": segment_id, "tenant_id": tenant_id, "collection_id": collection_id, "size": size}
+    row |= {"chunk_count": len(roll), "term_total": roll.total, "languages": sorted(set(languages))}
+    await work.session.execute(_SEGMENT, {**row, "chunks": roll.encode()})
     return segment_id
 
 
@@ -111,21 +109,18 @@ _BLOCKS = text(
 )
 
 
-async def _write_blocks(work: Work, tenant_id: UUID, segment_id: UUID, postings: Postings) -> int:
-    """Returns the bytes written."""
-    written = 0
-    keys: list[int] = []
-    data: list[bytes] = []
-    for block in postings.blocks():
-        keys.append(int(block.keys[0]))
-        data.append(block.encode())
-        written += len(data[-1])
-    await work.session.execute(_BLOCKS, {"tenant": tenant_id, "segment": segment_id, "keys": keys, "data": data})
-    return written
+def _encoded(postings: Postings) -> list[tuple[int, bytes]]:
+    """Blocks as they are stored, each with its first key."""
+    return [(int(block.keys[0]), block.encode()) for block in postings.blocks()]
 
 
-async def _say_size(work: Work, segment_id: UUID, size: int) -> None:
-    await work.session.execute(update(TextSegment).where(TextSegment.id == segment_id).values(size=size))
+def _size(blocks: Sequence[tuple[int, bytes]]) -> int:
+    return sum(len(data) for _, data in blocks)
+
+
+async def _write_blocks(work: Work, tenant_id: UUID, segment_id: UUID, blocks: Sequence[tuple[int, bytes]]) -> None:
+    values = {"keys": [key for key, _ in blocks], "data": [data for _, data in blocks]}
+    await work.session.execute(_BLOCKS, {"tenant": tenant_id, "segment": segment_id, **values})
 
 
 def to_merge(sizes: Sequence[tuple[UUID, int, int]]) -> list[UUID]:
@@ -217,8 +212,10 @@ async def _merge_into_one(
         async for parts in rounds:
             joined = await asyncio.to_thread(Postings.joined, parts, dead.numbers)
             if len(joined):
-                size += await _write_blocks(work, tenant_id, segment_id, joined)
-    await _say_size(work, segment_id, size)
+                blocks = _encoded(joined)
+                await _write_blocks(work, tenant_id, segment_id, blocks)
+                size += _size(blocks)
+    await work.session.execute(update(TextSegment).where(TextSegment.id == segment_id).values(size=size))
     await work.session.execute(delete(TextBlock).where(TextBlock.segment_id.in_(chosen)))
     await work.session.execute(delete(TextSegment).where(of_chosen))
 

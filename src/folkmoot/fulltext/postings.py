@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import Any
 
 import numpy as np
@@ -83,8 +83,9 @@ class Postings:
         """From chunks as (number, how often each key stands in it, length), in the order of their numbers."""
         sizes = [len(counts) for _, counts, _ in chunks]
         total = sum(sizes)
-        keys = np.fromiter((key for _, counts, _ in chunks for key in counts), "<i8", total)
-        times = np.fromiter((min(n, MOST_TIMES) for _, counts, _ in chunks for n in counts.values()), "<u1", total)
+        keys = np.fromiter(chain.from_iterable(counts for _, counts, _ in chunks), "<i8", total)
+        said = np.fromiter(chain.from_iterable(counts.values() for _, counts, _ in chunks), "<i8", total)
+        times = np.minimum(said, MOST_TIMES).astype("<u1")
         numbers = np.repeat(np.array([number for number, _, _ in chunks], "<u4"), sizes)
         lengths = np.repeat(np.array([min(length, MOST_LENGTH) for *_, length in chunks], "<u2"), sizes)
         order = np.argsort(keys, kind="stable")

@@ -1,8 +1,8 @@
 """Which documents a search or a list is about: by date, kind, language, and people's own names and values.
 
-Metadata has no index: row-level security holds back every operator that is not leakproof until a row is known to be
-the tenant's, and none of those on JSON are, so a GIN index would never be used. The rows of one collection are read
-instead, 40 ms for 100,000 documents.
+Row-level security holds back every operator that is not leakproof until a row is known to be the tenant's, and none of
+those on JSON are, so a GIN index on metadata would never be used. Its values stand in a table of their own beside it
+(`DocumentFact`), as text, which an ordinary index finds.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from uuid import UUID
 
 import msgspec
 from msgspec import Meta
+from msgspec.structs import replace
 from sqlalchemy import ColumnElement, and_, delete, func, insert, or_, select
 from sqlalchemy.dialects.postgresql import ARRAY, aggregate_order_by
 from sqlalchemy.dialects.postgresql import UUID as PG_UUID
@@ -121,6 +122,8 @@ async def allowed(work: Work, collection_ids: Sequence[UUID], filters: Filters |
     """
     if filters is None or not filters.any:
         return None
+    if (found := await _by_facts(work, collection_ids, filters)) is not None:
+        return found
     inside = Document.collection_id.in_(list(collection_ids))
     if filters.document_ids:
         wanted = set(filters.document_ids)
@@ -130,6 +133,22 @@ async def allowed(work: Work, collection_ids: Sequence[UUID], filters: Filters |
     # One array and not a row for each: at 100,000 documents that is a tenth of the time.
     ids = func.array_agg(aggregate_order_by(Document.id, Document.id), type_=ARRAY(PG_UUID(as_uuid=True)))
     return list(await work.session.scalar(select(ids).where(inside, *conditions(filters, collection_ids))) or ())
+
+
+async def _by_facts(work: Work, collection_ids: Sequence[UUID], filters: Filters) -> list[UUID] | None:
+    """The documents, where one value of own metadata is all that is asked for: then the index of facts is enough."""
+    ((name, wanted), *more) = filters.metadata.items() or [("", None)]
+    if more or isinstance(wanted, list | Range | None) or replace(filters, metadata={}).any:
+        return None
+    if len(fact := _fact(wanted)) > LONGEST_FACT:
+        return None
+    ids = func.array_agg(
+        aggregate_order_by(DocumentFact.document_id, DocumentFact.document_id), type_=ARRAY(PG_UUID(as_uuid=True))
+    )
+    query = select(ids).where(
+        DocumentFact.collection_id.in_(list(collection_ids)), DocumentFact.name == name, DocumentFact.value == fact
+    )
+    return list(await work.session.scalar(query) or ())
 
 
 def conditions(filters: Filters, collection_ids: Sequence[UUID]) -> list[ColumnElement[bool]]:

@@ -18,7 +18,8 @@ from typing import BinaryIO, cast
 from uuid import UUID
 
 from folkmoot_sdk import Block, DocumentInfo, Member, ParserError, Progress
-from sqlalchemy import select, update
+from sqlalchemy import DateTime, Uuid, and_, bindparam, exists, or_, select, update
+from sqlalchemy.orm import aliased
 from uuid_utils.compat import uuid7
 
 from folkmoot.files.models import File
@@ -30,6 +31,7 @@ from folkmoot.kit.storage_errors import Missing
 from folkmoot.kit.work import Work
 from folkmoot.knowledge import chunk
 from folkmoot.knowledge.embedding.embed import embed_document, limits_of
+from folkmoot.knowledge.embedding.spaces import aim_of
 from folkmoot.knowledge.members import Members
 from folkmoot.knowledge.models import Document
 from folkmoot.knowledge.password import forget_password, password_of
@@ -71,27 +73,46 @@ async def ingest(app: App, tenant_id: UUID, document_id: UUID) -> float | None:
     return None
 
 
+# Built once: of short statements, building costs more than asking.
+_NOW, _ID = bindparam("now", type_=DateTime(timezone=True)), bindparam("which", type_=Uuid())
+_FREE = and_(
+    Document.id == _ID,
+    or_(
+        Document.status == "queued",
+        and_(Document.status == "processing", or_(Document.lease_until.is_(None), Document.lease_until <= _NOW)),
+    ),
+)
+_INSIDE = aliased(Document)
+_CLAIM = (
+    update(Document)
+    .where(_FREE, Document.attempts < bindparam("most"), File.id == Document.file_id)
+    .values(
+        status="processing",
+        step="reading",
+        progress=0.0,
+        attempts=Document.attempts + 1,
+        lease_until=bindparam("until"),
+        retry_at=None,
+        claim=bindparam("by"),
+        updated_at=_NOW,
+    )
+    .returning(
+        Document, File.storage_key, exists().where(_INSIDE.parent_id == Document.id), Document.password.is_not(None)
+    )
+    .execution_options(synchronize_session=False)
+)
+_LEFT = select(Document).where(_FREE).with_for_update()
+
+
 async def _claim(app: App, tenant_id: UUID, document_id: UUID) -> Reading | None:
     now = datetime.now(UTC)
+    values = {"most": app.settings.ingest_attempts, "until": now + LEASE, "by": uuid7()}
     async with app.begin(Principal.system(tenant_id)) as work:
-        document = await work.session.get(Document, document_id, with_for_update=True)
-        if document is None or document.status in ("ready", "failed"):
+        row = (await work.session.execute(_CLAIM, {"which": document_id, "now": now, **values})).one_or_none()
+        if row is None:
+            await _give_up(work, document_id, now)
             return None
-        if document.status == "processing" and document.lease_until and document.lease_until > now:
-            return None
-        if document.attempts >= app.settings.ingest_attempts:
-            # Each attempt was claimed and none came back to say what went wrong.
-            document.status, document.lease_until = "failed", None
-            document.error_code = "reading-interrupted"
-            document.error_message = (
-                f"reading was interrupted {document.attempts} times: try again, and tell your administrator if it stays"
-            )
-            record(work, "document.failed", document)
-            return None
-        file = await work.session.get_one(File, document.file_id)
-        document.status, document.step, document.progress = "processing", "reading", 0.0
-        document.attempts += 1
-        document.lease_until, document.retry_at, document.claim = now + LEASE, None, uuid7()
+        document, storage_key, opened, protected = row
         record(work, "document.processing", document)
         return Reading(
             id=document.id,
@@ -101,10 +122,27 @@ async def _claim(app: App, tenant_id: UUID, document_id: UUID) -> Reading | None
             name=document.name,
             size=document.size,
             attempts=document.attempts,
-            storage_key=file.storage_key,
+            storage_key=storage_key,
             claim=document.claim,
             url=document.url,
+            stored=document.chunk_count > 0,
+            opened=opened,
+            protected=protected,
+            aim=await aim_of(work, document.collection_id),
         )
+
+
+async def _give_up(work: Work, document_id: UUID, now: datetime) -> None:
+    """Of a document that wants reading and could not be claimed: each attempt began, and none came back to say why."""
+    document = await work.session.scalar(_LEFT, {"which": document_id, "now": now})
+    if document is None:
+        return
+    document.status, document.lease_until = "failed", None
+    document.error_code = "reading-interrupted"
+    document.error_message = (
+        f"reading was interrupted {document.attempts} times: try again, and tell your administrator if it stays"
+    )
+    record(work, "document.failed", document)
 
 
 def record(work: Work, action: str, document: Document) -> None:
@@ -201,7 +239,7 @@ async def _read(app: App, reading: Reading) -> chunk.Document:
             parser_kind=spec.kind,
             media_type=reading.media_type,
             tenant_id=reading.tenant_id,
-            password=await password_of(app, reading.tenant_id, reading.id),
+            password=await password_of(app, reading.tenant_id, reading.id) if reading.protected else None,
             # Of a web page people want what it says, of a file all that is in it.
             options={"main_only": True} if reading.url else {},
         )
@@ -232,17 +270,39 @@ def _merged(before: DocumentInfo, after: DocumentInfo) -> DocumentInfo:
     )
 
 
+_READY = (
+    update(Document)
+    .where(Document.id == _ID, Document.status == "processing", Document.claim == bindparam("by"))
+    .values(
+        status="ready",
+        step="",
+        progress=1.0,
+        lease_until=None,
+        error_code=None,
+        error_message=None,
+        media_type=bindparam("type"),
+        parser=bindparam("reader"),
+        page_count=bindparam("pages"),
+        warnings=bindparam("warned"),
+        updated_at=_NOW,
+    )
+    .returning(Document)
+    .execution_options(synchronize_session=False)
+)
+
+
 async def _finish(app: App, reading: Reading, built: chunk.Document, warning: str | None) -> None:
     warnings = [*reading.info.warnings, *([warning] if warning else [])]
     if not built.chunks:
         warnings.append("no text was found in this file")
+    told = {"type": reading.media_type, "reader": reading.parser, "pages": reading.info.page_count}
+    told |= {"warned": warnings, "now": datetime.now(UTC), "which": reading.id, "by": reading.claim}
     async with app.begin(reading.principal) as work:
-        document = await reading.hold(work)
-        document.status, document.step, document.progress = "ready", "", 1.0
-        document.lease_until = document.error_code = document.error_message = None
-        document.media_type, document.parser = reading.media_type, reading.parser
-        document.page_count, document.warnings = reading.info.page_count, warnings
-        await forget_password(work, document.id)
+        document = await work.session.scalar(_READY, told)
+        if document is None:
+            raise Gone
+        if reading.protected:
+            await forget_password(work, document.id)
         record(work, "document.ready", document)
 
 

@@ -134,6 +134,8 @@ class Members:
 
         Call it only when all of the container was read: a partial reading removes nothing.
         """
+        if not self._begun and not self._reading.opened:
+            return self._warnings
         await self._begin()
         vanished = [known.id for path, known in self._known.items() if path not in self._seen] + self._stale
         if vanished:

@@ -201,7 +201,14 @@ class Chunk(Tenanted, Base):
         UniqueConstraint("id", "collection_id", "tenant_id"),
         belongs("collection_id", "collections"),
         belongs("document_id", "documents"),
-        UniqueConstraint("document_id", "ordinal", deferrable=True, initially="DEFERRED"),
+        # With what a filter asks of a document's chunks, which so need not be read.
+        UniqueConstraint(
+            "document_id",
+            "ordinal",
+            deferrable=True,
+            initially="DEFERRED",
+            postgresql_include=["tenant_id", "collection_id", "number"],
+        ),
         Index("ix_chunks_number", "collection_id", "number", unique=True),
     )
 

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import ColumnElement, bindparam, select, text, update
+from sqlalchemy import ColumnElement, Uuid, bindparam, select, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql import UUID as PG_UUID
 
@@ -29,15 +29,14 @@ _CHUNKS = text(
     " ON c.collection_id = wanted.collection_id AND c.number = wanted.number"
 ).bindparams(bindparam("collections", type_=_IDS))
 
+_TAKE = text(
+    "UPDATE collections SET next_number = next_number + :count WHERE id = :collection RETURNING next_number"
+).bindparams(bindparam("collection", type_=Uuid()))
+
 
 async def take(work: Work, collection_id: UUID, count: int) -> int | None:
     """The first of `count` numbers for new chunks; None if the collection is gone."""
-    after = await work.session.scalar(
-        update(Collection)
-        .where(Collection.id == collection_id)
-        .values(next_number=Collection.next_number + count, updated_at=Collection.updated_at)
-        .returning(Collection.next_number)
-    )
+    after = await work.session.scalar(_TAKE, {"collection": collection_id, "count": count})
     return None if after is None else after - count
 
 

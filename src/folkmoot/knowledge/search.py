@@ -17,6 +17,7 @@ from uuid import UUID
 from folkmoot.fulltext import bm25
 from folkmoot.kit.access import Principal
 from folkmoot.kit.app import App
+from folkmoot.kit.work import Work
 from folkmoot.knowledge import numbers, passages
 from folkmoot.knowledge.embedding.embed import classes_of, embed_query
 from folkmoot.knowledge.embedding.fitness import fit_of
@@ -24,7 +25,7 @@ from folkmoot.knowledge.embedding.rerank import rerank
 from folkmoot.knowledge.embedding.spaces import Searched, searched_spaces
 from folkmoot.knowledge.embedding.vectors import nearest
 from folkmoot.knowledge.filters import Filters, allowed
-from folkmoot.knowledge.fuse import Fit, Near, Scored, fuse
+from folkmoot.knowledge.fuse import Near, Scored, fuse
 from folkmoot.knowledge.passages import Hit
 from folkmoot.usage.ledger import Account
 
@@ -54,9 +55,10 @@ async def search(
     if not collection_ids:
         return []
     retrieval = Retrieval(app, principal, list(collection_ids), query)
-    spaces = await retrieval.read(filters, asked_in)
-    _, vectors = await asyncio.gather(retrieval.rank(), _embedded(retrieval, account, spaces))
-    hits = await retrieval.hits(vectors, limit)
+    spaces = await retrieval.begin(filters, asked_in)
+    # The words are found while a model embeds the question, and while its vector is looked for.
+    _, *near = await asyncio.gather(retrieval.words(), *(_near(retrieval, account, space) for space in spaces))
+    hits = await retrieval.hits([found for found in near if found is not None], limit)
     texts = [f"{hit.chunk.context}\n{hit.text}".strip() for hit in hits]
     if (scores := await rerank(app, account, retrieval.class_ids, query, texts)) is not None:
         hits = passages.reordered(hits, scores)
@@ -65,7 +67,7 @@ async def search(
 
 @dataclass
 class Retrieval:
-    """One question on its way through the index: `read`, `rank`, `hits`."""
+    """One question on its way through the index: `begin`, then `words` beside `near` of each space, then `hits`."""
 
     app: App
     principal: Principal
@@ -75,68 +77,72 @@ class Retrieval:
     """Of the spaces that the collections lie in, and of where it is asked."""
     document_ids: list[UUID] | None = None
     """Those that pass the filters; None: there are none."""
-    passing: dict[UUID, int] | None = None
-    """How many chunks those have, by collection."""
     found: bm25.Found | None = None
     ranking: bm25.Ranking | None = None
-    fits: dict[UUID, Fit] = field(default_factory=dict[UUID, Fit])
 
-    async def read(self, filters: Filters | None = None, asked_in: UUID | None = None) -> list[Searched]:
-        """Read what the index has on the words; returns the embedding spaces to ask."""
+    async def begin(self, filters: Filters | None = None, asked_in: UUID | None = None) -> list[Searched]:
+        """Find what the question is about; returns the embedding spaces to ask."""
         async with self.app.begin(self.principal) as work:
             self.document_ids = await allowed(work, self.collections, filters)
-            sizes = await numbers.given(work, self.collections)
-            only = self.document_ids
-            passing = None if only is None else await numbers.of_documents(work, self.collections, only)
-            self.passing = None if passing is None else {key: len(found) for key, found in passing.items()}
-            self.found = await bm25.read(work, sizes, self.query, passing)
             self.class_ids = await classes_of(work, self.collections, asked_in)
             spaces = await searched_spaces(work, self.collections)
-            for space in spaces:
-                self.fits[space.id] = await fit_of(work, space.id, self.found.scope.languages)
+            if not spaces:
+                # Nothing to do beside it: in this transaction, then.
+                await self._read(work)
         return spaces
 
-    async def rank(self) -> None:
-        """Score the chunks by their words."""
-        assert self.found is not None, "read comes first"
+    async def words(self) -> None:
+        """Read what the index has on the words, and score the chunks by them."""
+        if self.found is None:
+            async with self.app.begin(self.principal) as work:
+                await self._read(work)
+        assert self.found is not None
         self.ranking = await bm25.rank(self.found, PHRASE_POOL if self.found.question.phrases else POOL)
 
-    async def hits(self, vectors: Sequence[tuple[Searched, Sequence[float]]], limit: int) -> list[Hit]:
-        """Chunks enough for `limit` passages, best first, from the words and from these vectors of the question."""
-        assert self.found is not None, "read comes first"
-        assert self.ranking is not None, "rank comes first"
+    async def _read(self, work: Work) -> None:
+        sizes = await numbers.given(work, self.collections)
+        only = self.document_ids
+        passing = None if only is None else await numbers.of_documents(work, self.collections, only)
+        self.found = await bm25.read(work, sizes, self.query, passing)
+
+    async def near(self, space: Searched, vector: Sequence[float]) -> Found:
+        """The chunks whose vectors are nearest to the question's."""
+        async with self.app.begin(self.principal) as work:
+            only = self.document_ids
+            found = await nearest(work, space.collection_ids, space.id, space.dimensions, vector, POOL, only)
+        return Found(space.id, [Scored(*item) for item in found])
+
+    async def hits(self, found: Sequence[Found], limit: int) -> list[Hit]:
+        """Chunks enough for `limit` passages, best first, from the words and from what is near."""
+        assert self.found is not None, "words come first"
+        assert self.ranking is not None, "words come first"
         ranking = self.ranking
         async with self.app.begin(self.principal) as work:
             ids = await numbers.chunk_ids(work, ranking.scope, [match.place for match in ranking.matches])
             matches = {ids[match.place]: match for match in ranking.matches if match.place in ids}
             by_text = [Scored(chunk_id, match.score / ranking.best) for chunk_id, match in matches.items()]
-            near: list[Near] = []
-            for space, vector in vectors:
-                found = await nearest(
-                    work,
-                    space.collection_ids,
-                    space.id,
-                    space.dimensions,
-                    vector,
-                    POOL,
-                    self.document_ids,
-                    self.passing,
-                )
-                fit = self.fits.get(space.id, Fit())
-                near.append(Near([Scored(*item) for item in found], fit, full=len(found) == POOL))
+            languages = self.found.scope.languages
+            near = [
+                Near(one.chunks, await fit_of(work, one.space_id, languages), full=len(one.chunks) == POOL)
+                for one in found
+            ]
             ranked = fuse(by_text, near)
             if self.found.question.phrases:
                 ranked = await passages.with_phrases_first(work, ranked, self.found.question.phrases)
             loaded = await passages.load(work, ranked, limit)
-        cosines = {item.chunk_id: item.score for one in near for item in one.found}
+        cosines = {item.chunk_id: item.score for one in found for item in one.chunks}
         return [replace(hit, match=matches.get(hit.chunk.id), cosine=cosines.get(hit.chunk.id)) for hit in loaded]
 
 
-async def _embedded(
-    retrieval: Retrieval, account: Account, spaces: Sequence[Searched]
-) -> list[tuple[Searched, list[float]]]:
-    """The question's vector in each space that is searched and whose model may see it."""
-    made = await asyncio.gather(
-        *(embed_query(retrieval.app, account, retrieval.class_ids, space, retrieval.query) for space in spaces)
-    )
-    return [(space, vector) for space, vector in zip(spaces, made, strict=True) if vector is not None]
+@dataclass(frozen=True)
+class Found:
+    """What is near to the question in one embedding space."""
+
+    space_id: UUID
+    chunks: list[Scored]
+
+
+async def _near(retrieval: Retrieval, account: Account, space: Searched) -> Found | None:
+    """What is near to the question, if a model that may see it embeds it."""
+    vector = await embed_query(retrieval.app, account, retrieval.class_ids, space, retrieval.query)
+    return None if vector is None else await retrieval.near(space, vector)

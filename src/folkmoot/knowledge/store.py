@@ -12,7 +12,7 @@ from uuid import UUID
 
 import msgspec
 from folkmoot_sdk import DocumentInfo
-from sqlalchemy import ColumnElement, Table, and_, bindparam, delete, select, text, update
+from sqlalchemy import ColumnElement, String, Table, Uuid, and_, bindparam, delete, select, text, update
 from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.dialects.postgresql import UUID as PG_UUID
 from uuid_utils.compat import uuid7
@@ -23,10 +23,16 @@ from folkmoot.kit.access import Principal
 from folkmoot.kit.app import App
 from folkmoot.kit.work import Work
 from folkmoot.knowledge import chunk, numbers
+from folkmoot.knowledge.embedding.spaces import Aim
 from folkmoot.knowledge.models import Chunk, Document, DocumentText
 from folkmoot.knowledge.quota import check_chunks
 
 INSERT_BATCH = 500
+
+# Built once: of short statements, building costs more than asking.
+_HOLD = text("SELECT id FROM documents WHERE id = :id AND status = 'processing' AND claim = :by FOR UPDATE").bindparams(
+    bindparam("id", type_=Uuid()), bindparam("by", type_=Uuid())
+)
 
 
 @dataclass
@@ -43,6 +49,14 @@ class Reading:
     storage_key: str
     claim: UUID
     url: str = ""
+    stored: bool = True
+    """Whether it may have passages of an earlier reading."""
+    opened: bool = True
+    """Whether documents may have come out of it in an earlier reading."""
+    protected: bool = True
+    """Whether it may have a password."""
+    aim: Aim | None = None
+    """Where its vectors go, as it stood when it was claimed: for the length of its passages."""
     step: str = "reading"
     progress: float = 0.0
     info: DocumentInfo = field(default_factory=DocumentInfo)
@@ -58,12 +72,10 @@ class Reading:
         """The document's row, as long as it is this worker's."""
         return and_(Document.id == self.id, Document.status == "processing", Document.claim == self.claim)
 
-    async def hold(self, work: Work) -> Document:
-        """The document, locked. Raises `Gone`."""
-        document = await work.session.scalar(select(Document).where(self.held).with_for_update())
-        if document is None:
+    async def hold(self, work: Work) -> None:
+        """Lock the document. Raises `Gone`."""
+        if await work.session.scalar(_HOLD, {"id": self.id, "by": self.claim}) is None:
             raise Gone
-        return document
 
 
 class Gone(Exception):
@@ -93,6 +105,12 @@ FROM unnest(CAST(:ids AS uuid[]), CAST(:numbers AS int[]), CAST(:ordinals AS int
 ).bindparams(bindparam("ids", type_=ARRAY(PG_UUID(as_uuid=True))))
 
 
+_FOUND = text(
+    "UPDATE documents SET chunk_count = :chunks, term_count = :terms, language = :language,"
+    " title = CASE WHEN :title = '' THEN title ELSE :title END, updated_at = now() WHERE id = :id"
+).bindparams(bindparam("id", type_=Uuid()), bindparam("title", type_=String()))
+
+
 async def store(app: App, reading: Reading, built: chunk.Document) -> int:
     """Replace text and chunks in one transaction; a chunk whose words did not change keeps its row.
 
@@ -101,14 +119,7 @@ async def store(app: App, reading: Reading, built: chunk.Document) -> int:
     language = reading.info.language or ""
     # Pure Python over all the text: off the loop, which streams answers meanwhile.
     pieces = await asyncio.to_thread(_analysed, language, built.chunks)
-    known: dict[str, list[UUID]] = defaultdict(list)
-    async with app.begin(reading.principal) as work:
-        for row_id, content_hash in await work.session.execute(
-            select(Chunk.id, Chunk.content_hash)
-            .where(Chunk.document_id == reading.id, Chunk.language == language)
-            .order_by(Chunk.number)
-        ):
-            known[content_hash].append(row_id)
+    known = await _known(app, reading, language) if reading.stored else defaultdict[str, list[UUID]](list)
     fresh: list[Piece] = []
     moved: list[dict[str, Any]] = []
     for piece in pieces:
@@ -125,24 +136,33 @@ async def store(app: App, reading: Reading, built: chunk.Document) -> int:
         await reading.hold(work)
         await check_chunks(work, reading.id, len(pieces))
         await _store_text(work, reading, built)
-        await _forget_others(work, reading, [row["b_id"] for row in moved])
-        await _move(work, moved)
+        if reading.stored:
+            await _forget_others(work, reading, [row["b_id"] for row in moved])
+            await _move(work, moved)
         for start in range(0, len(fresh), INSERT_BATCH):
             batch = fresh[start : start + INSERT_BATCH]
             await work.session.execute(INSERT, _columns(reading, language, first + start, batch))
         numbered = [(first + at, piece.terms.counts, piece.terms.length) for at, piece in enumerate(fresh)]
         await textindex.add(work, reading.tenant_id, reading.collection_id, language, numbered)
+        found = {"chunks": len(pieces), "terms": sum(piece.terms.length for piece in pieces)}
         await work.session.execute(
-            update(Document)
-            .where(Document.id == reading.id)
-            .values(
-                chunk_count=len(pieces),
-                term_count=sum(piece.terms.length for piece in pieces),
-                language=language,
-                title=reading.info.title or Document.title,
-            )
+            _FOUND, {**found, "id": reading.id, "language": language, "title": reading.info.title or ""}
         )
         return await textindex.count_segments(work, reading.collection_id)
+
+
+async def _known(app: App, reading: Reading, language: str) -> dict[str, list[UUID]]:
+    """Passages of an earlier reading by what they say."""
+    found: dict[str, list[UUID]] = defaultdict(list)
+    query = (
+        select(Chunk.id, Chunk.content_hash)
+        .where(Chunk.document_id == reading.id, Chunk.language == language)
+        .order_by(Chunk.number)
+    )
+    async with app.begin(reading.principal) as work:
+        for row_id, content_hash in await work.session.execute(query):
+            found[content_hash].append(row_id)
+    return found
 
 
 def _analysed(language: str, chunks: Sequence[chunk.Chunk]) -> list[Piece]:
@@ -153,13 +173,17 @@ def _hash(piece: chunk.Chunk) -> str:
     return hashlib.sha256(f"{piece.context}\x00{piece.text}".encode()).hexdigest()
 
 
+_INSERT_TEXT = insert(cast("Table", DocumentText.__table__))
+_TEXT = _INSERT_TEXT.on_conflict_do_update(
+    index_elements=["document_id"],
+    set_={"text": _INSERT_TEXT.excluded.text, "anchors": _INSERT_TEXT.excluded.anchors},
+)
+
+
 async def _store_text(work: Work, reading: Reading, built: chunk.Document) -> None:
-    values = {"text": built.text, "anchors": [msgspec.to_builtins(anchor) for anchor in built.anchors]}
-    await work.session.execute(
-        insert(DocumentText)
-        .values(id=uuid7(), tenant_id=reading.tenant_id, document_id=reading.id, **values)
-        .on_conflict_do_update(index_elements=[DocumentText.document_id], set_=values)
-    )
+    anchors = [msgspec.to_builtins(anchor) for anchor in built.anchors]
+    row = {"id": uuid7(), "tenant_id": reading.tenant_id, "document_id": reading.id}
+    await work.session.execute(_TEXT, {**row, "text": built.text, "anchors": anchors})
 
 
 async def _forget_others(work: Work, reading: Reading, kept: Sequence[UUID]) -> None:

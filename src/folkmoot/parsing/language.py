@@ -1,4 +1,4 @@
-"""Which language a text is in, and how PostgreSQL is to cut its words."""
+"""Which language a text is in."""
 
 from __future__ import annotations
 
@@ -6,18 +6,9 @@ import re
 from functools import cache
 from importlib import import_module
 from io import BytesIO
+from itertools import islice
 from types import SimpleNamespace
 from typing import Any
-
-TEXT_SEARCH = {
-    "sv": "swedish",
-    "no": "norwegian",
-    "da": "danish",
-    "fi": "finnish",
-    "en": "english",
-    "de": "german",
-}
-"""PostgreSQL's text search configuration by ISO 639-1 code."""
 
 _LANGUAGES = (
     "af am ar az be bg bn bs ca cs cy da de el en es et eu fa fi fr ga gl gu he hi hr hu hy id is it ja ka kk km kn "
@@ -31,9 +22,9 @@ _SAME = {"nb": "no", "nn": "no", "nor": "no", "nob": "no", "nno": "no", "swe": "
     "deu": "de",
     "ger": "de",
 }
-_FEWEST_LETTERS = 12
+_FEWEST_LETTERS, _MANY = 12, 100
 _NOT_WORDS = re.compile(r"https?://\S+|\S+@\S+|[\d_]+")
-_LONGEST = 20_000
+_LONGEST = 10_000
 
 
 def detect(text: str) -> str:
@@ -43,9 +34,9 @@ def detect(text: str) -> str:
     document is read, not in the worker.
     """
     words = _NOT_WORDS.sub(" ", text[:_LONGEST])
-    letters = sum(character.isalpha() for character in words)
+    letters = sum(1 for _ in islice(filter(str.isalpha, words), _MANY))
     # Characters of Chinese, Japanese and Korean say more each.
-    if letters + 3 * sum(character > "\u2e80" for character in words) < _FEWEST_LETTERS:
+    if letters < _FEWEST_LETTERS and letters + 3 * sum(letter > "\u2e80" for letter in words) < _FEWEST_LETTERS:
         return ""
     language, probability = _identifier().classify(words)
     return normalise(language) if probability >= _least(letters) else ""
@@ -56,14 +47,9 @@ def normalise(language: str) -> str:
     return _SAME.get(language, language)
 
 
-def text_search_config(language: str) -> str:
-    """PostgreSQL's configuration for a language as `detect` gives it; "simple" for those it does not stem."""
-    return TEXT_SEARCH.get(language, "simple")
-
-
 def _least(letters: int) -> float:
     """The probability asked for: of a long text the model is sure or there is a reason why not."""
-    return 0.5 if letters < 100 else 0.6
+    return 0.5 if letters < _MANY else 0.6
 
 
 def _in_memory(**_: object) -> BytesIO:

@@ -18,6 +18,7 @@ import struct
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import cache
 from importlib.metadata import EntryPoint
 from typing import Any, Literal
 
@@ -46,7 +47,7 @@ LONGEST_BLOCK = 500_000
 
 _BATCH_CHARACTERS = 200_000
 _BATCH_SECONDS = 0.2
-_SAMPLE = 20_000
+_SAMPLE = 10_000
 """Characters that the language is found by."""
 _RELIABLE = 200
 """Characters from which on the words of a document are believed over what it says of itself."""
@@ -157,7 +158,8 @@ def _read(request: Request, descriptor: int, send: Callable[[Answer], None], hel
                 password=request.password,
                 options=request.options,
             )
-            for batch in _batches(_cleaned(_spec(request), source)):
+            spec = _spec(request.plugin, request.entry_point, request.kind)
+            for batch in _batches(_cleaned(spec, source)):
                 send(Batch(batch))
         grown = _resident(held) > _GROWN
         send(Done(grown))
@@ -183,12 +185,13 @@ def _code(error: ParserError) -> str:
     return str(getattr(known, "code", ParserError.code))
 
 
-def _spec(request: Request) -> ParserSpec:
-    loaded = call_hooks(EntryPoint(request.plugin, request.entry_point, GROUP))
+@cache
+def _spec(plugin: str, entry_point: str, kind: str) -> ParserSpec:
+    loaded = call_hooks(EntryPoint(plugin, entry_point, GROUP))
     for spec in loaded.specs.get("register_parsers", []):
-        if spec.kind == request.kind:
+        if spec.kind == kind:
             return spec
-    raise ParserUnavailable(f"the plugin {request.plugin!r} has no parser {request.kind!r} any more")
+    raise ParserUnavailable(f"the plugin {plugin!r} has no parser {kind!r} any more")
 
 
 def _cleaned(spec: ParserSpec, source: Source) -> Iterator[Parsed]:

@@ -154,6 +154,7 @@ async def test_chunks_are_cut_for_the_model_of_their_collection(owner, app, stub
         collection_id=UUID(collection),
         principal=Principal.system(owner.tenant_id),
         info=SimpleNamespace(language="en"),
+        aim=None,
     )
     assert await embed.limits_of(app, reading) == USUAL, "no model, no limit"
     await connected(app, owner, stub, window=256)

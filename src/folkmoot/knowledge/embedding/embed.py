@@ -26,11 +26,12 @@ from folkmoot.kit.log import get_logger
 from folkmoot.kit.work import Work
 from folkmoot.knowledge.chunk import USUAL, Limits, count_tokens
 from folkmoot.knowledge.embedding import tokens, vectors
-from folkmoot.knowledge.embedding.models import ChunkRefusal, EmbeddingMove
+from folkmoot.knowledge.embedding.models import ChunkRefusal
 from folkmoot.knowledge.embedding.spaces import (
     ModelChanged,
     Searched,
     Target,
+    aim_of,
     classes_of,
     embedding_route,
     newest_version,
@@ -39,7 +40,7 @@ from folkmoot.knowledge.embedding.spaces import (
     route_to,
 )
 from folkmoot.knowledge.embedding.vectors import check_vector
-from folkmoot.knowledge.models import Chunk, ChunkVector, Collection, EmbeddingSpace
+from folkmoot.knowledge.models import Chunk, ChunkVector, Collection
 from folkmoot.usage.ledger import Account, BudgetExhausted
 
 if TYPE_CHECKING:
@@ -192,40 +193,19 @@ async def _keep(work: Work, target: Target, model_id: UUID, made: Made) -> None:
 
 async def limits_of(app: App, reading: Reading) -> Limits:
     """How long the chunks of a document are to be, for the model that will embed them."""
-    async with app.begin(reading.principal) as work:
-        target = (await targets(work, reading.collection_id) or [None])[0]
-        class_ids = await classes_of(work, [reading.collection_id])
-    if target is None:
+    aim = reading.aim
+    if aim is None:
+        async with app.begin(reading.principal) as work:
+            aim = await aim_of(work, reading.collection_id)
+    if not aim.targets:
         return USUAL
     try:
-        route = await route_to(app, reading.tenant_id, class_ids, target.model_id)
+        route = await route_to(app, reading.tenant_id, aim.class_ids, aim.targets[0].model_id)
     except AppError:
         return USUAL
     async with app.begin(reading.principal) as work:
         rate = await tokens.rate_of(work, route.first.model.id, reading.info.language or "")
     return tokens.limits(route.first.info, rate)
-
-
-async def targets(work: Work, collection_id: UUID) -> list[Target]:
-    """Where the collection's vectors go: where it is searched, and where it is being moved to."""
-    collection = await work.session.get(Collection, collection_id, populate_existing=True)
-    if collection is None:
-        return []
-    found: list[Target] = []
-    here = collection.embedding_space_id
-    space = await work.session.get(EmbeddingSpace, here, populate_existing=True) if here else None
-    if space is not None and space.outdated_at is None:
-        found.append(Target(collection_id, space.model_id, space.version, space.id, space.dimensions))
-    move = await work.session.scalar(
-        select(EmbeddingMove).where(EmbeddingMove.collection_id == collection_id, EmbeddingMove.state == "filling")
-    )
-    if move is None:
-        if space is None and collection.embeds:
-            found.append(Target(collection_id, None))
-    elif move.to_space_id is not None and move.to_space_id != here:
-        there = await work.session.get_one(EmbeddingSpace, move.to_space_id)
-        found.append(Target(collection_id, move.model_id, there.version, there.id, there.dimensions, searched=False))
-    return found
 
 
 async def embed_document(app: App, reading: Reading) -> str | None:
@@ -237,18 +217,23 @@ async def embed_document(app: App, reading: Reading) -> str | None:
     warning: str | None = None
     while True:
         async with app.begin(reading.principal) as work:
-            todo = [target for target in await targets(work, reading.collection_id) if target.key not in done]
-            if not done:
+            aim = await aim_of(work, reading.collection_id)
+            todo = [target for target in aim.targets if target.key not in done]
+            if not done and reading.stored:
                 # Whoever has a document read again has what was refused tried again.
                 chunk_ids = select(Chunk.id).where(Chunk.document_id == reading.id)
                 await work.session.execute(delete(ChunkRefusal).where(ChunkRefusal.chunk_id.in_(chunk_ids)))
-        if not todo:
+        if not todo or (todo[0].space_id is None and await _nobody(app, reading, aim.class_ids)):
             return warning
         for target in todo:
             done.add(target.key)
             said = await _embed_into(app, reading, target)
             done.add(target.key)
             warning = (said or warning) if target.searched else warning
+
+
+async def _nobody(app: App, reading: Reading, class_ids: Sequence[UUID | None]) -> bool:
+    return await embedding_route(app, reading.tenant_id, class_ids) is None
 
 
 async def _embed_into(app: App, reading: Reading, target: Target) -> str | None:

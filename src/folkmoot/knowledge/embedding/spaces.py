@@ -9,12 +9,14 @@ outdated: it is not searched any more, the words answer, and the collection can 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, or_, select, update
+from sqlalchemy import Uuid, and_, bindparam, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import aliased
 from uuid_utils.compat import uuid7
 
 from folkmoot.ai.catalogue import Catalogue
@@ -22,6 +24,7 @@ from folkmoot.ai.route import Route
 from folkmoot.kit.app import App
 from folkmoot.kit.errors import NotAvailable
 from folkmoot.kit.work import Work
+from folkmoot.knowledge.embedding.models import EmbeddingMove
 from folkmoot.knowledge.models import Collection, EmbeddingSpace
 from folkmoot.spaces.models import Space
 
@@ -61,6 +64,47 @@ class ModelChanged(Exception):
     def __init__(self, was: int, now: int) -> None:
         self.was, self.now = was, now
         super().__init__(f"the embedding model gave {was} numbers for each text before, and gives {now} now")
+
+
+@dataclass(frozen=True)
+class Aim:
+    """Where the vectors of a collection go, and whose text they are made of."""
+
+    targets: list[Target] = field(default_factory=list[Target])
+    class_ids: list[UUID | None] = field(default_factory=list[UUID | None])
+
+
+def _described(space: type[EmbeddingSpace]) -> list[Any]:
+    return [space.id, space.model_id, space.version, space.dimensions, space.outdated_at]
+
+
+_HERE, _THERE = aliased(EmbeddingSpace), aliased(EmbeddingSpace)
+# Built once: each document asks it twice.
+_AIM = (
+    select(Collection.embeds, Space.data_class_id, *_described(_HERE), EmbeddingMove.id, *_described(_THERE))
+    .join(Space, Space.id == Collection.space_id)
+    .outerjoin(_HERE, _HERE.id == Collection.embedding_space_id)
+    .outerjoin(EmbeddingMove, and_(EmbeddingMove.collection_id == Collection.id, EmbeddingMove.state == "filling"))
+    .outerjoin(_THERE, _THERE.id == EmbeddingMove.to_space_id)
+    .where(Collection.id == bindparam("collection", type_=Uuid()))
+)
+
+
+async def aim_of(work: Work, collection_id: UUID) -> Aim:
+    """Where a collection is searched and where it is being moved to, with its data class, in one question."""
+    row = (await work.session.execute(_AIM, {"collection": collection_id})).one_or_none()
+    if row is None:
+        return Aim()
+    embeds, class_id, space_id, model_id, version, dimensions, outdated_at, move_id, *aimed = row
+    found: list[Target] = []
+    if space_id is not None and outdated_at is None:
+        found.append(Target(collection_id, model_id, version, space_id, dimensions))
+    if move_id is None:
+        if space_id is None and embeds:
+            found.append(Target(collection_id, None))
+    elif aimed[0] not in (None, space_id):
+        found.append(Target(collection_id, aimed[1], aimed[2], aimed[0], aimed[3], searched=False))
+    return Aim(found, [class_id])
 
 
 async def searched_spaces(work: Work, collection_ids: Sequence[UUID]) -> list[Searched]:

@@ -13,7 +13,7 @@ by comparing them, so searching is the same all the while.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -32,9 +32,11 @@ LARGE = 20_000
 """Chunks of a collection, from which on its vectors go into the index."""
 EXACT_MOST = 30_000
 """Vectors that are compared one by one rather than looked for in the index: about 20 ms."""
+SAMPLE = 200
+"""Documents that tell how many chunks all that pass a filter have."""
 INDEX_BATCH = 200
 """Vectors that go into the index in one transaction; each takes about a millisecond."""
-EF_SEARCH = 200
+EF_SEARCH = 400
 """Candidates that the index keeps while it looks: more find more, and take longer."""
 MOST_SCANNED = 40_000
 """Vectors that the index may look at for one question, before comparing what passes one by one is quicker."""
@@ -117,16 +119,12 @@ async def nearest(
     vector: Sequence[float],
     pool: int,
     document_ids: Sequence[UUID] | None = None,
-    passing: Mapping[UUID, int] | None = None,
 ) -> Near:
-    """The `pool` nearest chunks with their cosine, nearest first; only those of `document_ids`, if given.
-
-    `passing` is how many chunks those have by collection, if the caller knows.
-    """
+    """The `pool` nearest chunks with their cosine, nearest first; only those of `document_ids`, if given."""
     if not collection_ids or pool < 1 or (document_ids is not None and not document_ids):
         return []
     looking = _Looking(work, space_id, dimensions, vector, pool, document_ids)
-    small, large = await _divided(work, collection_ids, dimensions, document_ids, passing)
+    small, large = await _divided(work, collection_ids, dimensions, document_ids)
     found = await looking.compare(small)
     for collection_id in large:
         indexed = await looking.look_up(collection_id)
@@ -140,31 +138,29 @@ async def nearest(
     return sorted(best.items(), key=lambda item: (-item[1], item[0]))[:pool]
 
 
+_LARGE = text(
+    """
+SELECT c.id FROM collections c
+WHERE c.id = ANY(:collections) AND c.large AND c.next_number > :most AND (
+    CAST(:some AS uuid[]) IS NULL OR :most < (
+        SELECT :each * sum(d.chunk_count) FROM documents d WHERE d.id = ANY(:some) AND d.collection_id = c.id))
+"""
+).bindparams(bindparam("collections", type_=_IDS), bindparam("some", type_=_IDS), bindparam("each", type_=Integer()))
+
+
 async def _divided(
-    work: Work,
-    collection_ids: Sequence[UUID],
-    dimensions: int,
-    document_ids: Sequence[UUID] | None,
-    passing: Mapping[UUID, int] | None,
+    work: Work, collection_ids: Sequence[UUID], dimensions: int, document_ids: Sequence[UUID] | None
 ) -> tuple[list[UUID], list[UUID]]:
-    """The collections to compare one by one, and those to look up in the index."""
-    few = passing is not None and sum(passing.values()) <= EXACT_MOST
-    if dimensions not in INDEXED_DIMENSIONS or few:
+    """The collections to compare one by one, and those to look up in the index.
+
+    How many chunks the documents have is told by some of them: it decides how long it takes, and not what is found.
+    """
+    if dimensions not in INDEXED_DIMENSIONS:
         return list(collection_ids), []
-    rows = await work.session.scalars(
-        select(Collection.id).where(
-            Collection.id.in_(collection_ids), Collection.large, Collection.next_number > EXACT_MOST
-        )
-    )
-    large = set(rows)
-    if large and document_ids is not None:
-        counted = await work.session.execute(
-            select(Document.collection_id)
-            .where(Document.id.in_(document_ids), Document.collection_id.in_(large))
-            .group_by(Document.collection_id)
-            .having(func.sum(Document.chunk_count) > EXACT_MOST)
-        )
-        large = set(counted.scalars())
+    each = len(document_ids) // SAMPLE + 1 if document_ids is not None else 1
+    some = None if document_ids is None else document_ids[::each]
+    asked = {"collections": list(collection_ids), "some": some, "each": each, "most": EXACT_MOST}
+    large = set(await work.session.scalars(_LARGE, asked))
     return [item for item in collection_ids if item not in large], [item for item in collection_ids if item in large]
 
 
@@ -193,16 +189,22 @@ class _Looking:
         """All that are in question, one by one."""
         if not collection_ids:
             return []
-        # Without the length in its type the expression is none that an index has.
-        distance = "embedding <#> CAST(CAST(:vector AS real[]) AS halfvec)"
         await self._set(
-            plan_cache_mode="force_custom_plan",
+            # The plan does not depend on which documents are meant, and to plan for thousands of them takes a while.
+            plan_cache_mode="force_generic_plan",
             # Small work: helpers take longer to start than to do it.
             max_parallel_workers_per_gather="0",
             enable_sort="on",
             enable_seqscan="on",
         )
-        return await self._ask(distance, collection_ids, which)
+        # The vector is read once, in a query of its own. Without the length in its type the distance is none that an
+        # index has; and each is worked out once, which is what OFFSET is for.
+        distance = "embedding <#> (SELECT CAST(CAST(:vector AS real[]) AS halfvec))"
+        return await self._ask(
+            f"SELECT chunk_id, -distance FROM (SELECT chunk_id, {distance} AS distance {self._from(which)} OFFSET 0) c"
+            " ORDER BY distance LIMIT :pool",
+            collection_ids,
+        )
 
     async def look_up(self, collection_id: UUID) -> Near:
         """By the index, in about the right order. `compare` comes after it, and lets PostgreSQL sort again."""
@@ -220,14 +222,19 @@ class _Looking:
                 "hnsw.scan_mem_multiplier": str(SCAN_MEMORY),
             },
         )
-        return await self._ask(distance, [collection_id], "AND indexed")
+        return await self._ask(
+            f"SELECT chunk_id, -({distance}) {self._from('AND indexed')} ORDER BY {distance} LIMIT :pool",
+            [collection_id],
+        )
 
-    async def _ask(self, distance: str, collection_ids: Sequence[UUID], which: str) -> Near:
-        query = text(
-            f"SELECT chunk_id, -({distance}) FROM chunk_vectors"
-            f" WHERE collection_id = ANY(:collections) AND space_id = :space AND dimensions = {self._dimensions}"
-            f" {which} {self._only} ORDER BY {distance} LIMIT :pool"
-        ).bindparams(bindparam("collections", type_=_IDS), bindparam("vector", type_=_NUMBERS))
+    def _from(self, which: str) -> str:
+        return (
+            "FROM chunk_vectors WHERE collection_id = ANY(:collections) AND space_id = :space"
+            f" AND dimensions = {self._dimensions} {which} {self._only}"
+        )
+
+    async def _ask(self, sql: str, collection_ids: Sequence[UUID]) -> Near:
+        query = text(sql).bindparams(bindparam("collections", type_=_IDS), bindparam("vector", type_=_NUMBERS))
         if self._only:
             query = query.bindparams(bindparam("documents", type_=_IDS))
         rows = await self._session.execute(query, {**self._values, "collections": list(collection_ids)})
