@@ -1,16 +1,20 @@
 """How fast plain text becomes searchable, without an embedding model: `python -m benchmarks pipeline`.
 
-Parsed in its own process, cut, indexed and stored by a worker in this process; PostgreSQL is on the same machine. It is
-over when every document is ready and the index is merged. Reference, in the same run: the same chunks inserted with
-PostgreSQL's own `to_tsvector` and a GIN index, from one connection, without parsing and cutting.
+By worker processes as they are run in production, one and then two, with PostgreSQL on the same machine: from the first
+document that one of them takes until every document is ready and the index is merged. Reference, in the same run: the
+same chunks inserted with PostgreSQL's own `to_tsvector` and a GIN index, by one connection, not parsed and not cut.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import random
+import subprocess
+import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from uuid import UUID
 
@@ -31,7 +35,6 @@ from folkmoot.knowledge.tasks import ingest_document
 from folkmoot.settings import Settings
 from folkmoot.spaces.models import Space
 from folkmoot.tenants.service import TenantService
-from folkmoot.worker import working
 
 DOCUMENTS = 600
 SECTIONS = 45
@@ -40,29 +43,59 @@ GOAL = 1500
 
 
 def run(report: Report, folder: Path) -> None:
-    within(folder, lambda settings, points: _measure(report, settings, points), ingest_slots=2)
+    for workers in (1, 2):
+        place = folder / str(workers)
+        place.mkdir()
+        within(place, lambda settings, points, workers=workers: _measure(report, settings, points, workers))
 
 
-async def _measure(report: Report, settings: Settings, points: Endpoints) -> None:
-    async with assemble(settings) as app:
+async def _measure(report: Report, settings: Settings, points: Endpoints, workers: int) -> None:
+    async with assemble(settings) as app, asyncpg.create_pool(points.superuser_url, min_size=1, max_size=1) as bare:
         tenant_id, collection_id = await _queued(app)
-        begun = time.perf_counter()
-        async with working(app):
+        with _working(settings, workers):
             await _until_ready(app, tenant_id)
-        while await merge(app, tenant_id, collection_id):
-            pass
-        took = time.perf_counter() - begun
-        async with asyncpg.create_pool(points.superuser_url, min_size=1, max_size=1) as bare:
-            chunks = await bare.fetchval("SELECT count(*) FROM chunks")
-            reference = await _reference(bare)
+            while await merge(app, tenant_id, collection_id):
+                pass
+            took = await bare.fetchval(_TOOK)
+        chunks = await bare.fetchval("SELECT count(*) FROM chunks")
+        if workers == 1:
+            report.note(f"plain text, one worker: {chunks / took:,.0f} chunks/s")
+            return
+        reference = await _reference(bare)
     report.at_least(
-        "plain text, parsed, cut, indexed and stored",
+        f"plain text to searchable, {workers} workers",
         chunks / took,
         "/s",
         GOAL,
         f"{chunks:,} chunks of {DOCUMENTS} documents in {took:.1f} s;"
         f" to_tsvector and GIN alone {chunks / reference:.0f}/s",
     )
+
+
+_TOOK = (
+    "SELECT CAST(extract(epoch FROM clock_timestamp() - min(created_at)) AS float8) FROM events"
+    " WHERE action = 'document.processing'"
+)
+
+
+@contextmanager
+def _working(settings: Settings, number: int) -> Iterator[None]:
+    environment = dict(os.environ) | {
+        "FOLKMOOT_DATABASE_URL": settings.database_url,
+        "FOLKMOOT_REDIS_URL": settings.redis_url,
+        "FOLKMOOT_SECRET_KEY": settings.secret_key[0],
+        "FOLKMOOT_STORAGE_URL": settings.storage_url,
+        "FOLKMOOT_LOG_LEVEL": "error",
+    }
+    command = [sys.executable, "-m", "folkmoot", "worker"]
+    processes = [subprocess.Popen(command, env=environment) for _ in range(number)]
+    try:
+        yield
+    finally:
+        for process in processes:
+            process.terminate()
+        for process in processes:
+            process.wait(30)
 
 
 async def _queued(app: App) -> tuple[UUID, UUID]:
