@@ -16,7 +16,7 @@ from folkmoot.fulltext import index
 from folkmoot.fulltext.bm25 import Scope
 from folkmoot.fulltext.postings import Roll
 from folkmoot.kit.work import Work
-from folkmoot.knowledge.models import Chunk, Collection
+from folkmoot.knowledge.models import Chunk
 
 _IDS = ARRAY(PG_UUID(as_uuid=True))
 _NUMBERS = text(
@@ -40,11 +40,14 @@ async def take(work: Work, collection_id: UUID, count: int) -> int | None:
     return None if after is None else after - count
 
 
+_GIVEN = text("SELECT id, next_number FROM collections WHERE id = ANY(:collections)").bindparams(
+    bindparam("collections", type_=_IDS)
+)
+
+
 async def given(work: Work, collection_ids: Sequence[UUID]) -> dict[UUID, int]:
     """How many numbers each of these collections has given; without those that are gone."""
-    rows = await work.session.execute(
-        select(Collection.id, Collection.next_number).where(Collection.id.in_(collection_ids))
-    )
+    rows = await work.session.execute(_GIVEN, {"collections": list(collection_ids)})
     return {row.id: row.next_number for row in rows}
 
 

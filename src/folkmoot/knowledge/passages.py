@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from uuid import UUID
 
-from sqlalchemy import func, select
+from sqlalchemy import any_, bindparam, func, select
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.dialects.postgresql import UUID as PG_UUID
 
 from folkmoot.fulltext.bm25 import Match
 from folkmoot.fulltext.words import fold
@@ -67,14 +69,17 @@ async def with_phrases_first(work: Work, ranked: Sequence[Fused], phrases: Seque
     ]
 
 
+_LOAD = (
+    select(Chunk, Document.name)
+    .join(Document, Document.id == Chunk.document_id)
+    .where(Chunk.id == any_(bindparam("wanted", type_=ARRAY(PG_UUID(as_uuid=True)))))
+)
+
+
 async def load(work: Work, ranked: Sequence[Fused], limit: int) -> list[Hit]:
     """Chunks enough to make `limit` passages of, without near-duplicates."""
     wanted = ranked[: max(limit * LOOKED_AT, LEAST_LOOKED_AT)]
-    rows = await work.session.execute(
-        select(Chunk, Document.name)
-        .join(Document, Document.id == Chunk.document_id)
-        .where(Chunk.id.in_([item.chunk_id for item in wanted]))
-    )
+    rows = await work.session.execute(_LOAD, {"wanted": [item.chunk_id for item in wanted]})
     found = {chunk.id: (chunk, name) for chunk, name in rows}
     return _different(
         [

@@ -22,7 +22,7 @@ from uuid import UUID
 import numpy as np
 from folkmoot_sdk import ProviderError
 from numpy.typing import NDArray
-from sqlalchemy import func, or_, select, tuple_
+from sqlalchemy import Uuid, bindparam, func, or_, select, tuple_
 from sqlalchemy.dialects.postgresql import insert
 from uuid_utils.compat import uuid7
 
@@ -94,16 +94,17 @@ class Measured:
     spread: float
 
 
+_MEASURED = select(SpaceFitness).where(
+    SpaceFitness.space_id == bindparam("space", type_=Uuid()), SpaceFitness.sampled > 0
+)
+
+
 async def fit_of(work: Work, space_id: UUID, languages: Sequence[str]) -> Fit:
     """How the vectors of a space are read in a search over chunks of these languages.
 
     Of several languages each counts as it has chunks there; those that nobody has measured do not count.
     """
-    rows = (
-        await work.session.scalars(
-            select(SpaceFitness).where(SpaceFitness.space_id == space_id, SpaceFitness.sampled > 0)
-        )
-    ).all()
+    rows = (await work.session.scalars(_MEASURED, {"space": space_id})).all()
     counted = [(row, float(row.chunk_count)) for row in rows if row.language in languages]
     total = sum(share for _, share in counted)
     if not total:

@@ -14,8 +14,9 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Uuid, and_, bindparam, func, or_, select, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import Uuid, and_, any_, bindparam, func, or_, select, update
+from sqlalchemy.dialects.postgresql import ARRAY, insert
+from sqlalchemy.dialects.postgresql import UUID as PG_UUID
 from sqlalchemy.orm import aliased
 from uuid_utils.compat import uuid7
 
@@ -107,24 +108,35 @@ async def aim_of(work: Work, collection_id: UUID) -> Aim:
     return Aim(found, [class_id])
 
 
+_COLLECTIONS = any_(bindparam("collections", type_=ARRAY(PG_UUID(as_uuid=True))))
+_SEARCHED = (
+    select(EmbeddingSpace.id, EmbeddingSpace.model_id, EmbeddingSpace.dimensions, func.array_agg(Collection.id))
+    .join(Collection, Collection.embedding_space_id == EmbeddingSpace.id)
+    .where(Collection.id == _COLLECTIONS, EmbeddingSpace.outdated_at.is_(None))
+    .group_by(EmbeddingSpace.id)
+    .order_by(EmbeddingSpace.id)
+)
+_CLASSES = (
+    select(Space.data_class_id)
+    .where(
+        or_(
+            Space.id.in_(select(Collection.space_id).where(Collection.id == _COLLECTIONS)),
+            Space.id == bindparam("space", type_=Uuid()),
+        )
+    )
+    .distinct()
+)
+
+
 async def searched_spaces(work: Work, collection_ids: Sequence[UUID]) -> list[Searched]:
     """The spaces that these collections are searched in; none for those without vectors, or with outdated ones."""
-    rows = await work.session.execute(
-        select(EmbeddingSpace.id, EmbeddingSpace.model_id, EmbeddingSpace.dimensions, func.array_agg(Collection.id))
-        .join(Collection, Collection.embedding_space_id == EmbeddingSpace.id)
-        .where(Collection.id.in_(collection_ids), EmbeddingSpace.outdated_at.is_(None))
-        .group_by(EmbeddingSpace.id)
-        .order_by(EmbeddingSpace.id)
-    )
+    rows = await work.session.execute(_SEARCHED, {"collections": list(collection_ids)})
     return [Searched(*row) for row in rows]
 
 
 async def classes_of(work: Work, collection_ids: Sequence[UUID], space_id: UUID | None = None) -> list[UUID | None]:
     """The data classes of the spaces that these collections lie in, and of one space more; None: none of its own."""
-    spaces = select(Collection.space_id).where(Collection.id.in_(collection_ids))
-    rows = await work.session.scalars(
-        select(Space.data_class_id).where(or_(Space.id.in_(spaces), Space.id == space_id)).distinct()
-    )
+    rows = await work.session.scalars(_CLASSES, {"collections": list(collection_ids), "space": space_id})
     return list(rows)
 
 
