@@ -6,6 +6,7 @@ import asyncio
 from uuid import UUID, uuid4
 
 import httpx
+from sqlalchemy import update
 
 from folkmoot.ai.connect import connect_defaults
 from folkmoot.identity.models import User
@@ -13,6 +14,7 @@ from folkmoot.identity.passwords import hash_password
 from folkmoot.identity.service import UserService
 from folkmoot.identity.sign_in import SignIn
 from folkmoot.kit.access import Principal
+from folkmoot.knowledge.models import Document
 from folkmoot.tenants.service import TenantService
 
 PASSWORD = "correct horse battery staple"
@@ -109,5 +111,10 @@ class Tenancy:
         return client
 
     async def close(self) -> None:
+        """Nobody reads what a test has left in the queue: the next test's documents would wait for it."""
+        left = update(Document).where(Document.status.in_(("queued", "processing"))).values(status="failed")
+        for tenant_id in {client.tenant_id for client in self._clients}:
+            async with self.app.begin(Principal.system(tenant_id)) as work:
+                await work.session.execute(left)
         for client in self._clients:
             await client.aclose()
