@@ -101,7 +101,7 @@ _CLAIM = (
     )
     .execution_options(synchronize_session=False)
 )
-_LEFT = select(Document).where(_FREE).with_for_update()
+_LEFT = select(Document).where(_FREE, Document.attempts >= bindparam("most")).with_for_update()
 
 
 async def _claim(app: App, tenant_id: UUID, document_id: UUID) -> Reading | None:
@@ -110,7 +110,7 @@ async def _claim(app: App, tenant_id: UUID, document_id: UUID) -> Reading | None
     async with app.begin(Principal.system(tenant_id)) as work:
         row = (await work.session.execute(_CLAIM, {"which": document_id, "now": now, **values})).one_or_none()
         if row is None:
-            await _give_up(work, document_id, now)
+            await _give_up(work, document_id, now, app.settings.ingest_attempts)
             return None
         document, storage_key, opened, protected = row
         record(work, "document.processing", document)
@@ -132,9 +132,9 @@ async def _claim(app: App, tenant_id: UUID, document_id: UUID) -> Reading | None
         )
 
 
-async def _give_up(work: Work, document_id: UUID, now: datetime) -> None:
+async def _give_up(work: Work, document_id: UUID, now: datetime, most: int) -> None:
     """Of a document that wants reading and could not be claimed: each attempt began, and none came back to say why."""
-    document = await work.session.scalar(_LEFT, {"which": document_id, "now": now})
+    document = await work.session.scalar(_LEFT, {"which": document_id, "now": now, "most": most})
     if document is None:
         return
     document.status, document.lease_until = "failed", None
