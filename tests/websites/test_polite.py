@@ -26,7 +26,8 @@ async def test_one_host_is_asked_one_thing_at_a_time_by_all_together(site, tenan
 
 
 async def test_there_is_a_pause_between_two_requests(site, crawling, monkeypatch):
-    monkeypatch.setattr(robots, "PAUSE_SECONDS", 0.2)
+    # Redis counts from when its loop last woke, which on a starved machine is some tenths of a second ago.
+    monkeypatch.setattr(robots, "PAUSE_SECONDS", 0.6)
     moments = []
 
     def noted(_headers):
