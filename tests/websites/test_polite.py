@@ -26,19 +26,19 @@ async def test_one_host_is_asked_one_thing_at_a_time_by_all_together(site, tenan
 
 
 async def test_there_is_a_pause_between_two_requests(site, crawling, monkeypatch):
-    # Redis counts from when its loop last woke, which on a starved machine is some tenths of a second ago.
-    monkeypatch.setattr(robots, "PAUSE_SECONDS", 0.6)
+    monkeypatch.setattr(robots, "PAUSE_SECONDS", 0.2)
     moments = []
 
     def noted(_headers):
-        moments.append(time.monotonic())
+        # By the clock of the wall, as Redis keeps the pause: the two clocks of a machine that was stopped differ.
+        moments.append(time.time())
         return Reply(b"<title>x</title>", headers={"content-type": "text/html"})
 
     site.page("/", "Start", "", "/1", "/2", "/3")
     for number in (1, 2, 3):
         site.pages[f"/{number}"] = noted
     await (await crawling(site)).run()
-    assert min(after - before for before, after in pairwise(moments)) >= 0.19
+    assert min(after - before for before, after in pairwise(moments)) >= 0.19, moments
 
 
 async def test_a_server_that_asks_for_patience_gets_it(site, crawling):
