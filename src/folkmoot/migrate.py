@@ -29,11 +29,13 @@ from folkmoot.knowledge.golden import models as _golden
 from folkmoot.people import models as _people
 from folkmoot.spaces import models as _spaces
 from folkmoot.tenants import models as _tenants
+from folkmoot.tools import models as _tools
 from folkmoot.usage import models as _usage
 from folkmoot.websites import models as _websites
 
 MODELS = (
     _tenants,
+    _tools,
     _data_keys,
     _identity,
     _people,

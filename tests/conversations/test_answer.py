@@ -12,8 +12,9 @@ import pytest
 from sqlalchemy import select, update
 
 from folkmoot.conversations import answer as module
-from folkmoot.conversations.answer import Running, answer
+from folkmoot.conversations.answer import answer
 from folkmoot.conversations.models import Message
+from folkmoot.conversations.run import Running
 from folkmoot.conversations.tasks import find_left_answers
 from folkmoot.kit.access import Principal
 from folkmoot.kit.events import Event
@@ -262,7 +263,7 @@ async def test_an_answer_that_was_ended_is_not_opened_again_by_its_old_worker(ta
     run = SimpleNamespace(message=message, principal=tenant, text=["more"], citations=[])
     monkeypatch.setattr(module, "RENEW_SECONDS", 0.01)
     stopped = asyncio.Event()
-    monkeypatch.setattr(app.part(module.Running), "stop", lambda _: stopped.set())
+    monkeypatch.setattr(app.part(Running), "stop", lambda _: stopped.set())
     renewing = asyncio.create_task(module._renew(app, run))
     async with asyncio.timeout(10):
         await stopped.wait()

@@ -9,7 +9,8 @@ import msgspec
 import pytest
 from sqlalchemy import text
 
-from folkmoot.conversations.schemas import AnswerEvent, MessageCompleted, MessageCreated, MessageOut
+from folkmoot.conversations.events import AnswerEvent, MessageCompleted, MessageCreated
+from folkmoot.conversations.schemas import MessageOut
 from tests.conversations.conftest import said
 
 

@@ -32,6 +32,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 DIMENSIONS = 64
+ASIDE = "You do one small task for a chat service."
+"""How the system message of a small task begins."""
 _DIRECTIVE = re.compile(r"\[\[([^\[\]]+)\]\]")
 _WORD = re.compile(r"\S+\s*")
 _PASSAGE = re.compile(r'^[^\S\n]*(?:#+[^\S\n]*)?\[1\]|\b(?:n|id|number)="?1"?[^>\n]*>', re.MULTILINE)
@@ -66,6 +68,10 @@ class OpenAIStub:
     host: str = "127.0.0.1"
     port: int = 0
     requests: list[Recorded] = field(default_factory=list["Recorded"])
+    asides: list[Recorded] = field(default_factory=list["Recorded"])
+    """Small tasks beside the answers (titles and the like); they are not among `requests`."""
+    aside: str = ""
+    """What it says to those; the first words of what it is given, if empty."""
     connections: int = 0
     disconnects: int = 0
     """How many clients left in the middle of an answer."""
@@ -102,7 +108,7 @@ class OpenAIStub:
         self.connections += 1
         try:
             while (request := await _read(reader)) is not None:
-                self.requests.append(request)
+                (self.asides if _is_aside(request) else self.requests).append(request)
                 if not await self._respond(request, reader, writer):
                     break
         except (ConnectionError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ValueError):
@@ -133,6 +139,15 @@ class OpenAIStub:
         )
 
 
+def _is_aside(request: Recorded) -> bool:
+    return isinstance(request.body, dict) and _is_aside_body(request.body)
+
+
+def _is_aside_body(body: dict[str, Any]) -> bool:
+    messages = body.get("messages") or [{}]
+    return isinstance(messages[0], dict) and _text(messages[0].get("content")).startswith(ASIDE)
+
+
 class _Answer:
     """One answer: what to say, how fast, and how to fail on the way."""
 
@@ -143,12 +158,14 @@ class _Answer:
         self.prompt = [_text(message.get("content")) for message in body.get("messages") or []]
         turns = [m for m in body.get("messages") or [] if m.get("role") == "user"]
         question = _text(turns[-1].get("content")) if turns else ""
-        self.told = _directives(question)
+        self.told = {} if _is_aside_body(body) else _directives(question)
         self.delay = float(self.told.get("delay", stub.delay))
         self.words = _WORD.findall(self._say(_DIRECTIVE.sub("", question).strip()))
 
     def _say(self, question: str) -> str:
         count = self.told.get("tokens", self.stub.tokens)
+        if _is_aside_body(self.body):
+            return self.stub.aside or " ".join(question.split()[:6])
         if "cite" in self.told:
             return cite(self.prompt)
         if count is not None:

@@ -110,6 +110,18 @@ class Snapshot:
             wanted = self._default(kind, text)
         return Route((wanted, *self._fallbacks(wanted, text)))
 
+    def cheapest(self, text: Sequence[Level]) -> Route | None:
+        """The chat model that costs least of those that may see the text and write freely, for titles and the like.
+
+        Where nobody knows any price, the default. No fallbacks: what it is for can be left undone.
+        """
+        able = [choice for choice in self.usable("chat") if not choice.info.passages]
+        able = [choice for choice in able if why_not(choice.standing, text) is None]
+        priced = [(choice.price.input + choice.price.output, choice) for choice in able if choice.price is not None]
+        if priced:
+            return Route((min(priced, key=lambda pair: pair[0])[1],))
+        return Route((able[0],)) if able else None
+
     def _wanted(self, kind: str, model_id: UUID) -> Choice:
         found = self.find(model_id)
         if found is None or not found.usable:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import UniqueConstraint
+from sqlalchemy import String, UniqueConstraint
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.dialects.postgresql import UUID as PG_UUID
 from sqlalchemy.orm import Mapped, mapped_column
@@ -51,4 +51,8 @@ class AssistantVersion(Tenanted, Base):
     collection_ids: Mapped[list[UUID]] = mapped_column(ARRAY(PG_UUID(as_uuid=True)), default=list)
     parameters: Mapped[dict[str, Any]] = mapped_column(JSONB, default=dict)
     """`temperature`, `top_p`, `max_output_tokens`, where set."""
+    tool_ids: Mapped[list[UUID]] = mapped_column(ARRAY(PG_UUID(as_uuid=True)), default=list, server_default="{}")
+    """Tools of the organisation's tool servers that it may use, as far as organisation and space still allow them."""
+    builtin_tools: Mapped[list[str] | None] = mapped_column(ARRAY(String))
+    """Tools of our own that it may use; None: all of them, since they change nothing."""
     created_by: Mapped[UUID | None]

@@ -1,159 +1,51 @@
 """Turning one question into one streamed answer.
 
 Nothing here holds a database connection while the model talks: a slow model would otherwise drain the pool.
-Reads and writes are short transactions of their own. However it ends (done, stopped, failed, the worker told
-to go), a shielded write keeps the text so far, and only then does the stream say that it is over.
+Reads and writes are short transactions of their own. However it ends (done, stopped, failed, waiting for its asker, the
+worker told to go), a shielded write keeps the text so far, and only then does the stream say so.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
-from typing import Any, cast
+from datetime import UTC, datetime
+from typing import Any
 from uuid import UUID
 
-from folkmoot_sdk import ChatRequest, ModelInfo, ProviderError, ReasoningDelta, TextDelta, Usage
-from sqlalchemy import Select, Table, bindparam, func, select, update
-from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import aliased
+import msgspec
+from folkmoot_sdk import ProviderError
+from sqlalchemy import select, update
 
-from folkmoot.ai.catalogue import Catalogue
-from folkmoot.ai.route import Choice
-from folkmoot.ai.runtime import Answering, Runtime
-from folkmoot.assistants.models import Assistant, AssistantVersion
-from folkmoot.conversations import prompt
-from folkmoot.conversations.cite import CitedPassage, MarkerReader, citation
-from folkmoot.conversations.guarded import classes_in, guards
+from folkmoot.conversations.calls import Waits
+from folkmoot.conversations.claim import LEASE, claim
+from folkmoot.conversations.events import ending
 from folkmoot.conversations.models import Conversation, Message
-from folkmoot.conversations.schemas import ending, retrieved
+from folkmoot.conversations.run import Run, Running
+from folkmoot.conversations.write import write
 from folkmoot.kit.access import Principal
 from folkmoot.kit.app import App
-from folkmoot.kit.errors import AppError, Conflict, NotAvailable
+from folkmoot.kit.errors import AppError, NotAvailable
 from folkmoot.kit.log import get_logger
 from folkmoot.kit.stream import StreamWriter
-from folkmoot.knowledge.passages import Hit
-from folkmoot.knowledge.search import search
-from folkmoot.spaces.models import Space
-from folkmoot.usage.ledger import Account
 
 log = get_logger(__name__)
 
-LEASE = timedelta(seconds=12)
 RENEW_SECONDS = 3.0
-PASSAGES = 8
-_Question = aliased(Message)
-NEEDED = (
-    select(
-        Message,
-        _Question,
-        AssistantVersion,
-        Conversation.user_id,
-        Assistant.space_id,
-        # What guards the text that goes into the answer, as it is now and not as it was when the question was asked.
-        select(func.array_agg(Space.data_class_id.distinct()))
-        .where(guards(Assistant.space_id, Message.conversation_id))
-        .correlate(Message, Assistant)
-        .scalar_subquery(),
-    )
-    .join(_Question, _Question.id == Message.parent_id)
-    .join(Conversation, Conversation.id == Message.conversation_id)
-    .outerjoin(AssistantVersion, AssistantVersion.id == Message.assistant_version_id)
-    .outerjoin(Assistant, Assistant.id == AssistantVersion.assistant_id)
-    .where(Message.id == bindparam("message"))
-    .with_for_update(of=Message)
-)
-"""All that an answer is made from; built once, since every answer asks it."""
-_messages = cast("Table", Message.__table__)
-CLAIM = update(_messages).where(_messages.c.id == bindparam("message"))
-HISTORY = 40
-"""Turns that are looked at; the prompt keeps as many of the newest as fit."""
-
-
-def _above() -> Select[str, str]:
-    turns = (Message.id, Message.parent_id, Message.role, Message.content)
-    branch = select(*turns).where(Message.id == bindparam("newest")).cte("branch", recursive=True)
-    branch = branch.union_all(select(*turns).join(branch, Message.id == branch.c.parent_id))
-    return select(branch.c.role, branch.c.content).limit(HISTORY)
-
-
-ABOVE = _above()
-"""The turns on a branch, newest first."""
-
-
-class Running:
-    """The answers that this worker is writing, so that a request to stop reaches the right one."""
-
-    def __init__(self) -> None:
-        self._tasks: dict[UUID, asyncio.Task[Any]] = {}
-        self._stopped: set[UUID] = set()
-
-    def stop(self, message_id: UUID) -> None:
-        if (running := self._tasks.get(message_id)) is not None:
-            self._stopped.add(message_id)
-            running.cancel()
-
-    @asynccontextmanager
-    async def entry(self, message_id: UUID, running: asyncio.Task[Any]) -> AsyncGenerator[None]:
-        self._tasks[message_id] = running
-        try:
-            yield
-        finally:
-            self._tasks.pop(message_id, None)
-            self._stopped.discard(message_id)
-
-    def was_stopped(self, message_id: UUID) -> bool:
-        return message_id in self._stopped
-
-
-@dataclass
-class Run:
-    """One answer as it comes to be."""
-
-    message: Message
-    question: str
-    history: list[prompt.Turn]
-    version: AssistantVersion
-    space_id: UUID
-    class_ids: list[UUID | None]
-    user_id: UUID
-    text: list[str] = field(default_factory=list[str])
-    reasoning: list[str] = field(default_factory=list[str])
-    citations: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
-    passages: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
-    usage: Usage | None = None
-
-    @property
-    def principal(self) -> Principal:
-        return Principal.system(self.message.tenant_id)
-
-    def account(self, purpose: str) -> Account:
-        return Account(
-            tenant_id=self.message.tenant_id,
-            purpose=purpose,
-            user_id=self.user_id,
-            key_id=self.message.key_id,
-            space_id=self.space_id,
-            assistant_id=self.version.assistant_id,
-            message_id=self.message.id,
-        )
 
 
 async def answer(app: App, tenant_id: UUID, message_id: UUID) -> None:
     """Write the answer to a pending message, unless somebody else does or did."""
     try:
-        run = await _claim(app, tenant_id, message_id)
+        run = await claim(app, tenant_id, message_id)
     except AppError as error:
         await abandon(app, tenant_id, message_id, error.code, error.title, error.detail)
         return
     if run is None:
         return
-    writer = await app.streams.writer(str(message_id))
+    writer = await app.streams.writer(str(message_id), least=run.message.stream_at)
     running = app.part(Running)
-    writing = asyncio.create_task(_write(app, run, writer))
+    writing = asyncio.create_task(write(app, run, writer))
     async with running.entry(message_id, writing):
         renewing = asyncio.create_task(_renew(app, run))
         status, error = "complete", None
@@ -169,6 +61,10 @@ async def answer(app: App, tenant_id: UUID, message_id: UUID) -> None:
                 await asyncio.shield(_leave(app, run, writer))
                 raise
             status = "stopped"
+        except Waits as waits:
+            renewing.cancel()
+            await asyncio.shield(_wait(app, run, writer, waits))
+            return
         except TimeoutError:
             status, error = "failed", _failure("answer-too-long", "The answer took too long", retryable=True)
         except ProviderError as failure:
@@ -190,140 +86,6 @@ async def answer(app: App, tenant_id: UUID, message_id: UUID) -> None:
 def _failure(code: str, detail: str, *, retryable: bool) -> dict[str, Any]:
     title = "The answer could not be finished"
     return {"code": code, "title": title, "detail": detail, "retryable": retryable}
-
-
-async def _claim(app: App, tenant_id: UUID, message_id: UUID) -> Run | None:
-    """Take a pending answer for this worker, and read all that it needs, in one transaction."""
-    now = datetime.now(UTC)
-    async with app.begin(Principal.system(tenant_id)) as work:
-        row = (await work.session.execute(NEEDED, {"message": message_id})).first()
-        if row is None or row[0].status != "pending":
-            return None
-        message, asked, version, user_id, space_id, class_ids = row
-        if message.lease_until is not None and message.lease_until > now:
-            return None
-        if version is None or space_id is None:
-            raise Conflict("the assistant was deleted before it could answer: choose another", code="assistant-gone")
-        stopped = message.stop_requested
-        claimed = {"status": "stopped", "finished_at": now} if stopped else {"lease_until": now + LEASE}
-        await work.session.execute(CLAIM.values(**claimed), {"message": message_id})
-        history = await _history(work.session, asked) if asked.parent_id is not None else []
-        run = Run(message, asked.content, history, version, space_id, class_ids or [], user_id)
-    if stopped:
-        message.status, message.finished_at = "stopped", now
-        writer = await app.streams.writer(str(message_id))
-        writer.write(*ending(message))
-        await writer.flush()
-        return None
-    return run
-
-
-async def _history(session: AsyncSession, question: Message) -> list[prompt.Turn]:
-    """The turns on the branch above a question, oldest first."""
-    rows = await session.execute(ABOVE, {"newest": question.parent_id})
-    turns = [prompt.Turn(role, content) for role, content in rows if content]
-    turns.reverse()
-    return turns
-
-
-async def _write(app: App, run: Run, writer: StreamWriter) -> None:
-    """Search, ask the model, and pass on what it says."""
-    model_id = UUID((run.message.model or {})["id"])
-    snapshot = await app.part(Catalogue).of(run.message.tenant_id, need=model_id)
-    route = replace(snapshot.route("chat", snapshot.text_of(run.class_ids), model_id), still=_still(app, run))
-    collections = [UUID(item) for item in run.message.collection_ids]
-    passages: list[CitedPassage] = []
-    if collections:
-        account = run.account("search")
-        hits = await search(app, run.principal, account, collections, run.question, PASSAGES, asked_in=run.space_id)
-        passages = [_passage(n, hit) for n, hit in enumerate(hits, start=1)]
-        run.passages = [_reference(item) for item in passages]
-        writer.write("retrieval.completed", retrieved(run.passages))
-
-    def build(info: ModelInfo) -> ChatRequest:
-        return prompt.build(
-            info,
-            instructions=run.version.instructions,
-            history=run.history,
-            question=run.question,
-            passages=passages,
-            grounded=bool(collections),
-            parameters=run.version.parameters,
-        )
-
-    by_number = {item.n: item for item in passages}
-    markers = MarkerReader(list(by_number))
-    async with aclosing(app.part(Runtime).chat(route, run.account("answer"), build)) as events:
-        async for event in events:
-            match event:
-                case TextDelta():
-                    _say(run, writer, by_number, markers.feed(event.text))
-                case ReasoningDelta():
-                    thought = event.text.replace("\x00", "")
-                    run.reasoning.append(thought)
-                    writer.text("reasoning.delta", thought)
-                case Usage():
-                    run.usage = event
-                case Answering() if event.model.id != model_id:
-                    run.message.model = event.model.described() | {"instead_of": route.first.described()}
-                case _:
-                    pass
-    _say(run, writer, by_number, markers.finish())
-
-
-def _still(app: App, run: Run) -> Callable[[Choice], Awaitable[None]]:
-    async def still(choice: Choice) -> None:
-        async with app.begin(run.principal) as work:
-            class_ids = await classes_in(work, run.message.conversation_id, run.space_id)
-        snapshot = await app.part(Catalogue).of(run.message.tenant_id)
-        snapshot.route("chat", snapshot.text_of(class_ids), choice.model.id)
-
-    return still
-
-
-def _say(
-    run: Run,
-    writer: StreamWriter,
-    passages: dict[int, CitedPassage],
-    read: tuple[str, list[tuple[int, str]]],
-) -> None:
-    text, markers = read
-    # Text columns cannot hold NUL, and a model may say anything.
-    text = text.replace("\x00", "")
-    if text:
-        run.text.append(text)
-        writer.text("text.delta", text)
-    for n, sentence in markers:
-        cited = citation(passages[n], sentence)
-        if cited not in run.citations:
-            run.citations.append(cited)
-            writer.write("citation", cited)
-
-
-def _passage(n: int, hit: Hit) -> CitedPassage:
-    chunk = hit.chunk
-    return CitedPassage(
-        n=n,
-        document_id=chunk.document_id,
-        document_name=hit.document_name,
-        chunk_id=chunk.id,
-        text=hit.text,
-        start=hit.start,
-        page=hit.page,
-        score=hit.score,
-        heading=chunk.context,
-    )
-
-
-def _reference(item: CitedPassage) -> dict[str, Any]:
-    return {
-        "n": item.n,
-        "document_id": str(item.document_id),
-        "document_name": item.document_name,
-        "chunk_id": str(item.chunk_id),
-        "page": item.page,
-        "score": item.score,
-    }
 
 
 async def _renew(app: App, run: Run) -> None:
@@ -353,7 +115,10 @@ async def _finish(app: App, run: Run, writer: StreamWriter, status: str, error: 
         "content": "".join(run.text),
         "reasoning": "".join(run.reasoning),
         "citations": run.citations,
-        "passages": run.passages,
+        "sentences": run.sentences,
+        "passages": run.references(),
+        "turns": msgspec.to_builtins(run.turns),
+        "trace": run.trace,
         "model": message.model,
         "finished_at": datetime.now(UTC),
         "lease_until": None,
@@ -386,6 +151,25 @@ async def _finish(app: App, run: Run, writer: StreamWriter, status: str, error: 
 
 async def _say_gone(writer: StreamWriter, error: dict[str, Any]) -> None:
     writer.write("message.failed", error)
+    await writer.flush()
+
+
+async def _wait(app: App, run: Run, writer: StreamWriter, waits: Waits) -> None:
+    """Let go of an answer that needs its asker's word; whoever hears it goes on, in this process or another."""
+    await writer.flush()
+    async with app.begin(run.principal) as work:
+        at = writer.last + len(waits.requested)
+        values = {"status": "waiting_for_approval", "lease_until": None, "stream_at": at, **run.kept()}
+        await work.session.execute(
+            update(Message)
+            .where(Message.id == run.message.id, Message.status.in_(("pending", "streaming")))
+            .values(**values)
+        )
+        told = {"conversation_id": str(run.message.conversation_id)}
+        work.record("message.waiting", "message", run.message.id, user_id=run.user_id, data=told)
+    # Only now can a decision be taken.
+    for requested in waits.requested:
+        writer.write("approval.requested", requested)
     await writer.flush()
 
 

@@ -7,7 +7,7 @@ from the document's own text, so it stands there by construction.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Container
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -37,12 +37,23 @@ class CitedPassage:
     score: float
     heading: str = ""
 
+    def reference(self) -> dict[str, object]:
+        """As events and messages name it."""
+        return {
+            "n": self.n,
+            "document_id": str(self.document_id),
+            "document_name": self.document_name,
+            "chunk_id": str(self.chunk_id),
+            "page": self.page,
+            "score": self.score,
+        }
+
 
 class MarkerReader:
     """Finds markers in text that arrives in pieces; holds back only what may become one."""
 
-    def __init__(self, known: Sequence[int]) -> None:
-        self._known = frozenset(known)
+    def __init__(self, known: Container[int]) -> None:
+        self._known = known
         self._held = ""
         self._said = ""
 

@@ -9,8 +9,8 @@ from uuid import UUID
 
 import msgspec
 
+from folkmoot.conversations.events import created, ending, retrieved
 from folkmoot.conversations.models import Message
-from folkmoot.conversations.schemas import created, ending, retrieved
 from folkmoot.conversations.service import OPEN, ConversationService
 from folkmoot.kit.access import Principal
 from folkmoot.kit.app import App

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from folkmoot_sdk import ChatRequest, Message, ModelInfo, Passage, TextPart
+from folkmoot_sdk import ChatRequest, Message, ModelInfo, Passage, TextPart, ToolSpec
 
 from folkmoot.conversations.cite import MARKER, CitedPassage
 
@@ -39,10 +39,14 @@ def build(
     passages: Sequence[CitedPassage],
     grounded: bool,
     parameters: dict[str, Any],
+    turns: Sequence[Message] = (),
+    tools: Sequence[ToolSpec] = (),
+    last: bool = False,
 ) -> ChatRequest:
     """The request for one answer. The question is never cut; the oldest turns are left out first.
 
-    `grounded`: the assistant has collections, so no passages means that nothing was found.
+    `grounded`: the assistant has collections, so no passages means that nothing was found. `turns` are what model and
+    tools said to each other since the question. In the `last` round the model may call no tool any more.
     """
     system = instructions.strip()
     if grounded and not model.passages:
@@ -61,7 +65,7 @@ def build(
     head = [_message("system", system)] if system else []
     return ChatRequest(
         model=model.name,
-        messages=(*head, *kept, _message("user", question)),
+        messages=(*head, *kept, _message("user", question), *turns),
         passages=tuple(
             Passage(n=item.n, text=item.text, document_name=item.document_name, page=item.page, heading=item.heading)
             for item in passages
@@ -69,6 +73,8 @@ def build(
         if model.passages
         else (),
         grounded=grounded,
+        tools=tuple(tools),
+        tool_choice="none" if tools and last else None,
         temperature=parameters.get("temperature"),
         max_output_tokens=parameters.get("max_output_tokens"),
     )

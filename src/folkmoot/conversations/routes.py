@@ -16,9 +16,11 @@ from litestar.params import FromPath, HeaderParameter, JSONBody, QueryParameter
 from litestar.response import Stream
 
 from folkmoot.ai.catalogue import Catalogue
+from folkmoot.conversations import ask as asking
+from folkmoot.conversations.events import AnswerEvent
 from folkmoot.conversations.follow import follow
 from folkmoot.conversations.models import Message
-from folkmoot.conversations.schemas import AnswerEvent, Ask, ConversationCreate, ConversationOut, MessageOut, Origin
+from folkmoot.conversations.schemas import Ask, ConversationCreate, ConversationOut, MessageOut, Origin
 from folkmoot.conversations.service import ConversationService
 from folkmoot.conversations.tasks import answer_message
 from folkmoot.kit.access import Permission, Principal, Scope
@@ -140,8 +142,14 @@ class ConversationController(Controller):
         principal = principal_of(request)
         models = await app.part(Catalogue).of(principal.tenant)
         async with app.begin(principal) as work:
-            message = await ConversationService(work).ask(
-                conversation_id, data, key=idempotency_key, answer=answer_message, streams=app.streams, models=models
+            message = await asking.ask(
+                work,
+                conversation_id,
+                data,
+                key=idempotency_key,
+                answer=answer_message,
+                streams=app.streams,
+                models=models,
             )
         if "text/event-stream" in request.headers.get("accept", ""):
             return cast("Response[MessageOut]", _stream(app, principal, message, after=0, status=201))

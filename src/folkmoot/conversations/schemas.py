@@ -1,9 +1,9 @@
-"""Conversations, messages and the events of an answer, from outside."""
+"""Conversations and messages, from outside."""
 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from uuid import UUID
 
 import msgspec
@@ -11,9 +11,9 @@ from msgspec import UNSET, Meta, UnsetType
 
 from folkmoot.conversations.models import Conversation, Message
 from folkmoot.kit.structs import Input, Struct
-from folkmoot.knowledge.fuse import NOTHING
 
 Origin = Literal["app", "api"]
+Support = Literal["supported", "weak", "not_found"]
 Title = Annotated[str, Meta(max_length=200, examples=["Fences"])]
 
 
@@ -51,8 +51,8 @@ class Ask(Input, frozen=True, kw_only=True):
     ]
     parent_id: UUID | None = None
     """The answer that this goes on from; the newest one if left out."""
-    file_ids: Annotated[list[UUID], Meta(max_length=0)] | UnsetType = UNSET
-    """Attachments are not offered yet: leave it out or empty."""
+    file_ids: Annotated[list[UUID], Meta(max_length=20)] | UnsetType = UNSET
+    """Attachments: files that were sent to this conversation."""
 
 
 class ModelAsked(Struct, frozen=True, kw_only=True):
@@ -79,6 +79,42 @@ class Citation(Struct, frozen=True, kw_only=True):
     """Offset in the document's text; `quote` is exactly what stands from here to `end`."""
     end: int
     quote: str
+    support: Support | UnsetType = UNSET
+    """How far the quote supports the sentence that names it; absent in answers of before this was checked."""
+
+
+class Sentence(Struct, frozen=True, kw_only=True):
+    """What the check found of one sentence of the answer."""
+
+    start: int
+    """Offset in the answer's `content`, in characters."""
+    end: int
+    support: Support
+    n: int | None
+    """The passage that supports it best."""
+    document_id: UUID | None
+    quote: str
+    """What stands in the document from `source_start` to `source_end`; empty if nothing supports it."""
+    source_start: int | None
+    source_end: int | None
+
+
+class LeftOut(Struct, frozen=True, kw_only=True):
+    """Something that did not go to the model, since it had no room."""
+
+    what: str
+    """`turns`, `passages`, `files`, `images` or `results`."""
+    count: int
+    why: str
+    """A sentence for the asker."""
+
+
+class Feedback(Struct, frozen=True, kw_only=True):
+    rating: str
+    """`up` or `down`."""
+    reason: str
+    comment: str
+    at: datetime
 
 
 class Usage(Struct, frozen=True, kw_only=True):
@@ -101,8 +137,17 @@ class MessageOut(Struct, frozen=True, kw_only=True):
     content: str
     reasoning: str
     status: str
-    """`pending`, `streaming`, `complete`, `stopped` or `failed`."""
+    """`pending`, `streaming`, `waiting_for_approval`, `complete`, `stopped` or `failed`."""
+    file_ids: list[UUID]
+    """Attachments of a question."""
+    continues_id: UUID | None
+    """The answer that broke off and whose text this one begins with."""
     citations: list[Citation]
+    sentences: list[Sentence]
+    """Each sentence of a finished answer from documents, and what in them supports it."""
+    left_out: list[LeftOut]
+    """What did not go to the model."""
+    feedback: Feedback | None
     usage: Usage | None
     model: ModelRef | None
     assistant_version_id: UUID | None
@@ -121,7 +166,12 @@ class MessageOut(Struct, frozen=True, kw_only=True):
             content=message.content,
             reasoning=message.reasoning,
             status=message.status,
+            file_ids=[UUID(item) for item in message.file_ids or []],
+            continues_id=message.continues_id,
             citations=msgspec.convert(message.citations, list[Citation]),
+            sentences=msgspec.convert(message.sentences or [], list[Sentence]),
+            left_out=msgspec.convert((message.trace or {}).get("left_out", []), list[LeftOut]),
+            feedback=msgspec.convert(message.feedback, Feedback | None),
             usage=msgspec.convert(message.usage, Usage | None),
             model=msgspec.convert(message.model, ModelRef | None),
             assistant_version_id=message.assistant_version_id,
@@ -129,76 +179,3 @@ class MessageOut(Struct, frozen=True, kw_only=True):
             created_at=message.created_at,
             finished_at=message.finished_at,
         )
-
-
-class MessageCreated(Struct, frozen=True, kw_only=True, tag="message.created", tag_field="event"):
-    """First, at once."""
-
-    conversation_id: UUID
-    question_id: UUID
-    message_id: UUID
-    model: ModelRef
-
-
-class PassageRef(Struct, frozen=True, kw_only=True):
-    n: int
-    document_id: UUID
-    document_name: str
-    chunk_id: UUID
-    page: int | None
-    score: float
-
-
-class RetrievalCompleted(Struct, frozen=True, kw_only=True, tag="retrieval.completed", tag_field="event"):
-    passages: list[PassageRef]
-    relevant: bool
-    """False if not even the best passage is likely to have what was asked for."""
-
-
-class TextDelta(Struct, frozen=True, kw_only=True, tag="text.delta", tag_field="event"):
-    text: str
-
-
-class ReasoningDelta(Struct, frozen=True, kw_only=True, tag="reasoning.delta", tag_field="event"):
-    text: str
-
-
-class CitationEvent(Citation, frozen=True, kw_only=True, tag="citation", tag_field="event"):
-    pass
-
-
-class MessageCompleted(Struct, frozen=True, kw_only=True, tag="message.completed", tag_field="event"):
-    """Last."""
-
-    message: MessageOut
-
-
-class MessageFailed(MessageError, frozen=True, kw_only=True, tag="message.failed", tag_field="event"):
-    """Last; the text so far is kept."""
-
-
-AnswerEvent = (
-    MessageCreated | RetrievalCompleted | ReasoningDelta | TextDelta | CitationEvent | MessageCompleted | MessageFailed
-)
-
-
-def created(message: Message) -> dict[str, Any]:
-    """The data of `message.created`."""
-    return {
-        "conversation_id": str(message.conversation_id),
-        "question_id": str(message.parent_id),
-        "message_id": str(message.id),
-        "model": message.model,
-    }
-
-
-def retrieved(passages: list[dict[str, Any]]) -> dict[str, Any]:
-    """The data of `retrieval.completed`."""
-    return {"passages": passages, "relevant": any(passage["score"] >= NOTHING for passage in passages)}
-
-
-def ending(message: Message) -> tuple[str, Any]:
-    """The event that ends the stream of a finished answer, and its data."""
-    if message.status == "failed":
-        return "message.failed", message.error
-    return "message.completed", {"message": MessageOut.of(message)}

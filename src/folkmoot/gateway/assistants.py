@@ -20,7 +20,8 @@ from folkmoot.ai.catalogue import Catalogue
 from folkmoot.ai.meter import tokens_of
 from folkmoot.assistants.models import Assistant
 from folkmoot.assistants.service import AssistantService
-from folkmoot.conversations.answer import HISTORY
+from folkmoot.conversations import ask as asking
+from folkmoot.conversations.claim import HISTORY
 from folkmoot.conversations.follow import follow
 from folkmoot.conversations.models import Message
 from folkmoot.conversations.prompt import Turn
@@ -170,7 +171,8 @@ async def ask(app: App, principal: Principal, assistant_id: UUID, sent: ChatComp
             conversation = await service.create(assistant_id, ConversationCreate(), origin="api")
         except NotFound:
             raise names.no_such_model(sent.model) from None
-        message = await service.ask(
+        message = await asking.ask(
+            work,
             conversation.id,
             told.question,
             key=None,

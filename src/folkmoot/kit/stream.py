@@ -63,6 +63,11 @@ class StreamWriter:
         self._expires = False
         self.ended = False
 
+    @property
+    def last(self) -> int:
+        """Number of the newest event that was written; `flush` first."""
+        return self._last
+
     def write(self, event: str, data: Any) -> None:
         """Append an event. It goes out at once, after what was written before it."""
         self._pending.append((event.encode(), data))
@@ -121,11 +126,14 @@ class Streams:
 
     # writing
 
-    async def writer(self, stream: str, *, fresh: bool = False) -> StreamWriter:
-        """Write `stream`, going on after what an earlier writer left, unless it is `fresh`."""
+    async def writer(self, stream: str, *, fresh: bool = False, least: int = 0) -> StreamWriter:
+        """Write `stream`, going on after what an earlier writer left, unless it is `fresh`.
+
+        `least` is the number of the last event that the caller knows of: Redis may have lost it since.
+        """
         newest: Any = [] if fresh else await self._redis.xrevrange(key_of(stream), count=1)
         last = int(newest[0][0].split(b"-")[0]) if newest else 0
-        return StreamWriter(self, stream, last)
+        return StreamWriter(self, stream, max(last, least))
 
     def flush_soon(self, writer: StreamWriter, *, urgent: bool) -> None:
         if urgent:

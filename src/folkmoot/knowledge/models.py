@@ -65,6 +65,8 @@ class Collection(Tenanted, Changing):
     """Whether the first vector opens a space; False for one that was moved to no model."""
     next_number: Mapped[int] = mapped_column(default=0, server_default="0")
     """Of the next chunk."""
+    purpose: Mapped[str] = mapped_column(default="knowledge", server_default="knowledge")
+    """`knowledge`; `attachments` of one conversation, in its owner's personal space, which no list shows."""
     large: Mapped[bool] = mapped_column(default=False, server_default=false())
     """Whether its vectors are in an approximate index: once it has been large it stays so."""
 
