@@ -48,7 +48,19 @@ async def test_words_come_as_they_are_and_usage_before_the_finish():
         STOP,
         {"choices": [], "usage": usage},
     )
-    assert await ask(body) == [TextDelta("Hej "), TextDelta("där"), Usage(10, 7, 4, 3), Finish("stop")]
+    assert await ask(body) == [TextDelta("Hej där"), Usage(10, 7, 4, 3), Finish("stop")], "what came together is one"
+
+
+async def test_words_that_come_one_by_one_go_on_one_by_one():
+    pieces = [sse(delta(content=word), end="").encode() for word in ("Hej ", "där")]
+    assert await ask([*pieces, sse(STOP).encode()]) == [TextDelta("Hej "), TextDelta("där"), Finish("stop")]
+
+
+async def test_words_before_an_error_in_the_same_piece_are_said():
+    said = []
+    with pytest.raises(ProviderError):
+        await ask(sse(delta(content="Hej "), delta(content="där"), {"error": {"message": "broken"}}), into=said)
+    assert said == [TextDelta("Hej där")]
 
 
 @pytest.mark.parametrize("usage", [None, {}, {"prompt_tokens": None}, {"prompt_tokens": "x"}, {"a": 1e400}])

@@ -36,8 +36,12 @@ def delta(finish=None, **fields):
     return {"choices": [{"index": 0, "delta": fields, "finish_reason": finish}]}
 
 
-async def ask(body, *, status=200, headers=None, asked=None, **more):
-    """The events of an upstream that sends this body: bytes, text, or a list of pieces as the network cuts them."""
+async def ask(body, *, status=200, headers=None, asked=None, into=None, **more):
+    """The events of an upstream that sends this body: bytes, text, or a list of pieces as the network cuts them.
+
+    `into` is a list for those that came before it raised.
+    """
+    got = [] if into is None else into
 
     async def pieces():
         for piece in body:
@@ -49,7 +53,9 @@ async def ask(body, *, status=200, headers=None, asked=None, **more):
 
     async with service(handler, **more) as reached:
         events = stream_chat(reached, chat_body(question()), asked or Asked("some-model", "chat_models"))
-        return [event async for event in events]
+        async for event in events:
+            got.append(event)  # noqa: PERF401 - those before an error count
+        return got
 
 
 def body_of(request, **quirks):

@@ -26,16 +26,17 @@ import ipaddress
 import socket
 import ssl
 import zlib
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from itertools import zip_longest
-from typing import Any
+from typing import Any, cast
 
 import httpcore
 import httpx
 
 from folkmoot.kit import tcp
+from folkmoot.kit.chunked import join_chunks
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -57,8 +58,8 @@ _OUTSIDE_6 = ipaddress.IPv6Network("2000::/3")
 _INSIDE_6 = tuple(ipaddress.IPv6Network(each) for each in ("2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20"))
 """Inside 2000::/3 and yet not global: Teredo and other protocol assignments, documentation, 6to4."""
 
-MOST_KEPT = 100
-"""Idle connections that are kept, to all hosts together."""
+MOST_IN_POOL = 50
+"""Connections of one pool: httpcore looks through all of a pool at each request, and there may be hundreds."""
 _STAGGER_SECONDS = 0.25
 _MAX_REDIRECTS = 5
 _HOP = "folkmoot.hop"
@@ -157,6 +158,7 @@ def outbound_client(
     if asked for, here or by request, five at most. Nothing is read from the environment, no proxy either.
     """
     backend = CheckedBackend(policy, lookup or look_up)
+    join_chunks()
     return httpx.AsyncClient(
         transport=CheckedTransport(backend, tls or httpx.create_ssl_context(trust_env=False), max_connections),
         timeout=httpx.Timeout(connect=connect, read=read, write=write, pool=pool),
@@ -230,30 +232,74 @@ async def look_up(host: str, port: int) -> list[str]:
     return list(dict.fromkeys(str(each[4][0]) for each in found))
 
 
-class CheckedTransport(httpx.AsyncHTTPTransport):
-    """httpx's own transport on a pool that connects by our backend.
+class CheckedTransport(httpx.AsyncBaseTransport):
+    """httpx's own transports on pools that connect by our backend.
 
-    httpx has no public way to hand a backend to its pool, so the pool is made here, with the arguments that
+    httpx has no public way to hand a backend to its pool, so the pools are made here, with the arguments that
     `AsyncHTTPTransport.__init__` of httpx 0.28 gives it; that is not called, as it would make another.
     """
 
     def __init__(self, backend: httpcore.AsyncNetworkBackend, tls: ssl.SSLContext, max_connections: int) -> None:
-        self._pool = httpcore.AsyncConnectionPool(
-            ssl_context=tls,
-            max_connections=max_connections,
-            # Its pool looks through all of them at each request.
-            max_keepalive_connections=min(max_connections, MOST_KEPT),
-            keepalive_expiry=30.0,
-            http1=True,
-            http2=False,
-            network_backend=backend,
-        )
+        count = -(-max_connections // MOST_IN_POOL)
+        self._pools = [
+            _Counted(
+                httpcore.AsyncConnectionPool(
+                    ssl_context=tls,
+                    max_connections=-(-max_connections // count),
+                    keepalive_expiry=30.0,
+                    http1=True,
+                    http2=False,
+                    network_backend=backend,
+                )
+            )
+            for _ in range(count)
+        ]
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         if request.url.scheme not in {"http", "https"}:
             raise httpx.UnsupportedProtocol(f"{request.url.scheme!r} is not spoken here: use https", request=request)
         _guard_redirect(request)
-        return await super().handle_async_request(request)
+        # The first with room, so that few requests share what connections are kept.
+        chosen = next((pool for pool in self._pools if pool.active < MOST_IN_POOL), None)
+        return await (chosen or min(self._pools, key=lambda pool: pool.active)).handle_async_request(request)
+
+    async def aclose(self) -> None:
+        for pool in self._pools:
+            await pool.aclose()
+
+
+class _Counted(httpx.AsyncHTTPTransport):
+    """One pool, and how many of its requests are under way."""
+
+    def __init__(self, pool: httpcore.AsyncConnectionPool) -> None:
+        self._pool = pool
+        self.active = 0
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        self.active += 1
+        try:
+            response = await super().handle_async_request(request)
+        except BaseException:
+            self.active -= 1
+            raise
+        response.stream = _Body(cast("httpx.AsyncByteStream", response.stream), self)
+        return response
+
+
+class _Body(httpx.AsyncByteStream):
+    def __init__(self, stream: httpx.AsyncByteStream, pool: _Counted) -> None:
+        self._stream, self._pool, self._open = stream, pool, True
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self._stream.__aiter__()
+
+    async def aclose(self) -> None:
+        try:
+            await self._stream.aclose()
+        finally:
+            if self._open:
+                self._open = False
+                self._pool.active -= 1
 
 
 class CheckedBackend(httpcore.AsyncNetworkBackend):

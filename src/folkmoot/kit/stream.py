@@ -16,7 +16,7 @@ from typing import Any
 from uuid import uuid4
 
 import msgspec
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from folkmoot.kit.log import get_logger
 from folkmoot.kit.redis import Redis
@@ -31,6 +31,8 @@ KEEP_SECONDS = 3600
 """How long a finished stream can be read again; after that the stored message tells the end."""
 OPEN_SECONDS = 24 * 3600
 HEARTBEAT_SECONDS = 15.0
+BEYOND = 1_000_000
+"""More events than one writer writes."""
 ENDS = frozenset({b"message.completed", b"message.failed"})
 encode = msgspec.json.encode
 
@@ -135,6 +137,17 @@ class Streams:
         last = int(newest[0][0].split(b"-")[0]) if newest else 0
         return StreamWriter(self, stream, max(last, least))
 
+    async def take_over(self, stream: str, *, least: int = 0) -> StreamWriter:
+        """Write `stream` in the place of a writer that seems dead, and that Redis refuses from now on if it is not.
+
+        Numbers only grow, so ours go on far beyond any that it can come to.
+        """
+        writer = await self.writer(stream, least=least)
+        ours = StreamWriter(self, stream, writer.last + BEYOND)
+        with contextlib.suppress(ResponseError):  # there is no such stream (any more)
+            await self._redis.execute_command("XSETID", key_of(stream), f"{ours.last}-0")
+        return ours
+
     def flush_soon(self, writer: StreamWriter, *, urgent: bool) -> None:
         if urgent:
             self._hurried.add(writer)
@@ -184,6 +197,11 @@ class Streams:
 
     async def exists(self, stream: str) -> bool:
         return bool(await self._redis.exists(key_of(stream)))
+
+    async def so_far(self, stream: str) -> list[Entry]:
+        """What was written until now, as far as Redis has it."""
+        rows: Any = await self._redis.xrange(key_of(stream))
+        return [Entry(int(entry_id.split(b"-")[0]), fields[b"e"], fields[b"d"]) for entry_id, fields in rows]
 
     async def read(self, stream: str, after: int = 0) -> AsyncGenerator[Entry | None]:
         """The events after number `after`, up to and with the one that ends the stream.

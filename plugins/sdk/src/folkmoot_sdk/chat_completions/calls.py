@@ -13,10 +13,10 @@ from typing import Any
 import httpx
 import msgspec
 
-from folkmoot_sdk.chat import ChatEvent
+from folkmoot_sdk.chat import ChatEvent, TextDelta
 from folkmoot_sdk.chat_completions.events import AnswerReader, count
 from folkmoot_sdk.chat_completions.wire import Chunk, ListedModel, chunk_decoder, models_decoder, vectors_decoder
-from folkmoot_sdk.errors import BadResponse, InvalidRequest, ModelNotFound
+from folkmoot_sdk.errors import BadResponse, InvalidRequest, ModelNotFound, ProviderError
 from folkmoot_sdk.http import Asked, Service, drain, read_body, read_error
 from folkmoot_sdk.providers import Embeddings, EmbedRequest
 
@@ -37,13 +37,15 @@ async def stream_chat(
         pieces = response.aiter_bytes()
         done = False
         try:
-            async with aclosing(service.events(pieces)) as events:
-                async for data in events:
-                    if data == _DONE:
-                        done = True
-                        break
-                    for event in reader.read(_chunk(service, data, asked, reader)):
+            async with aclosing(service.batches(pieces)) as batches:
+                async for batch in batches:
+                    events, done, failure = _read(service, batch, asked, reader)
+                    for event in events:
                         yield event
+                    if failure is not None:
+                        raise failure
+                    if done:
+                        break
         except (httpx.HTTPError, httpx.StreamError):
             if reader.finish_reason is None:
                 raise
@@ -119,6 +121,38 @@ def check_named(service: Service, names: Sequence[str], listed: Sequence[ListedM
                 "offered what the service lists",
                 field=field,
             )
+
+
+def _read(
+    service: Service, batch: Sequence[bytes], asked: Asked, reader: AnswerReader
+) -> tuple[list[ChatEvent], bool, ProviderError | None]:
+    """(the events in what came together, text that follows on text as one; whether that was all; what went wrong)."""
+    events: list[ChatEvent] = []
+    done, failure = False, None
+    for data in batch:
+        if data == _DONE:
+            done = True
+            break
+        try:
+            events += reader.read(_chunk(service, data, asked, reader))
+        except ProviderError as error:
+            failure = error
+            break
+    if len(events) < 2:
+        return events, done, failure
+    joined: list[ChatEvent] = []
+    said: list[str] = []
+    for event in events:
+        if isinstance(event, TextDelta):
+            said.append(event.text)
+            continue
+        if said:
+            joined.append(TextDelta("".join(said)))
+            said = []
+        joined.append(event)
+    if said:
+        joined.append(TextDelta("".join(said)))
+    return joined, done, failure
 
 
 def _chunk(service: Service, data: bytes, asked: Asked, reader: AnswerReader) -> Chunk:

@@ -194,6 +194,12 @@ class Service:
 
     async def events(self, pieces: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
         """The data of each server-sent event in `response.aiter_bytes()`; a body of one JSON document is one event."""
+        async for batch in self.batches(pieces):
+            for data in batch:
+                yield data
+
+    async def batches(self, pieces: AsyncIterator[bytes]) -> AsyncGenerator[list[bytes]]:
+        """As `events`, but those that came together come together."""
         parser = EventParser()
         head = b""
         whole: list[bytes] | None = None
@@ -207,8 +213,8 @@ class Service:
                     elif head == b"<":
                         raise self._web_page()
                 if whole is None:
-                    for data in parser.feed(piece):
-                        yield data
+                    if batch := parser.feed(piece):
+                        yield batch
                 else:
                     size += len(piece)
                     if size > LINE_LIMIT:
@@ -216,8 +222,7 @@ class Service:
                     whole.append(piece)
         except TooLong:
             raise self._too_long() from None
-        for data in parser.end() if whole is None else [b"".join(whole)]:
-            yield data
+        yield parser.end() if whole is None else [b"".join(whole)]
 
     async def lines(self, pieces: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
         """Each line that is not blank, for services that stream one JSON document a line."""
