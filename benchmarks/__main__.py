@@ -18,6 +18,7 @@ from benchmarks import (
     budgets,
     fallback,
     gateway,
+    grounded,
     identity,
     memory,
     million,
@@ -33,6 +34,7 @@ from tests.support.openai_stub import OpenAIStub  # noqa: F401 - fails here, and
 ALL: dict[str, Callable[[Report, Path], None]] = {
     "start": start.run,
     "answers": answers.run,
+    "grounded": grounded.run,
     "reading": reading.run,
     "identity": identity.run,
     "audit": audit.run,

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
@@ -21,10 +22,24 @@ from benchmarks.report import Report
 from tests.support.server import Server
 
 ASKED = 200
-TOGETHER = 64
-TOKENS = 200
-DELAY = 0.01
-QUESTION = f"[[tokens={TOKENS} delay={DELAY}]]"
+
+
+@dataclass(frozen=True)
+class Crowd:
+    """So many questions at one moment."""
+
+    together: int
+    tokens: int
+    delay: float
+    goal: float
+    """Times what the same client needs when it asks the stub itself."""
+
+    @property
+    def question(self) -> str:
+        return f"[[tokens={self.tokens} delay={self.delay}]]"
+
+
+CROWDS = (Crowd(64, 200, 0.01, 1.25), Crowd(500, 100, 0.02, 1.5))
 
 
 def run(report: Report, folder: Path) -> None:
@@ -37,11 +52,10 @@ def run(report: Report, folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def stub() -> Iterator[str]:
+def stub(models: str = "stub-chat,stub-embed") -> Iterator[str]:
     """The stub in a process of its own, as a provider would be."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tests.support.openai_stub", "--port", "0"], stdout=subprocess.PIPE, text=True
-    )
+    command = [sys.executable, "-m", "tests.support.openai_stub", "--port", "0", "--models", models]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     try:
         yield process.stdout.readline().strip()
@@ -55,15 +69,15 @@ async def _measure(report: Report, server: Server, url: str) -> None:
         headers = {"Authorization": signed.headers["Authorization"]}
         space = signed.post("/spaces", json={"name": "Bench"}).json()["id"]
         assistant = signed.post(f"/spaces/{space}/assistants", json={"name": "Bench"}).json()["id"]
-    limits = httpx.Limits(max_connections=200, max_keepalive_connections=200)
+    limits = httpx.Limits(max_connections=600, max_keepalive_connections=600)
     async with (
         httpx.AsyncClient(base_url=server.url, headers=headers, timeout=60, trust_env=False, limits=limits) as ours,
         httpx.AsyncClient(base_url=url, timeout=60, trust_env=False, limits=limits) as theirs,
     ):
-        conversation = await _conversation(ours, assistant)
-        await _first_byte(ours, conversation, "hello", 10)
+        place = await conversation(ours, assistant)
+        await _first_byte(ours, place, "hello", 10)
         await _first_byte_directly(theirs, "hello", 10)
-        through = await _first_byte(ours, conversation, "hello", ASKED)
+        through = await _first_byte(ours, place, "hello", ASKED)
         direct = await _first_byte_directly(theirs, "hello", ASKED)
         report.line(
             f"first text over the model's own, median of {ASKED}",
@@ -72,37 +86,44 @@ async def _measure(report: Report, server: Server, url: str) -> None:
             25,
             f"asked directly {median(direct) * 1000:.1f} ms; p95 through us {_p95(through) * 1000:.1f} ms",
         )
-        conversations = [await _conversation(ours, assistant) for _ in range(TOGETHER)]
-        begun = time.perf_counter()
-        counts = await asyncio.gather(*(_whole_directly(theirs) for _ in range(TOGETHER)))
-        direct_total = time.perf_counter() - begun
-        begun = time.perf_counter()
-        answers = await asyncio.gather(*(_whole(ours, item) for item in conversations))
-        total = time.perf_counter() - begun
-        complete = sum(answers)
-        report.line(
-            f"{TOGETHER} answers at once of {TOKENS} tokens, over the stub's time",
-            total / direct_total,
-            "×",
-            1.25,
-            f"directly {direct_total:.2f} s with {sum(counts)} complete; through us {total:.2f} s",
-        )
-        report.line("answers of these that did not complete", TOGETHER - complete, "", 0, f"of {TOGETHER}")
+        for crowd in CROWDS:
+            await _together(report, crowd, ours, theirs, assistant)
+
+
+async def _together(
+    report: Report, crowd: Crowd, ours: httpx.AsyncClient, theirs: httpx.AsyncClient, assistant: str
+) -> None:
+    many = range(crowd.together)
+    conversations = [await conversation(ours, assistant) for _ in many]
+    begun = time.perf_counter()
+    counts = await asyncio.gather(*(_whole_directly(theirs, crowd.question) for _ in many))
+    direct = time.perf_counter() - begun
+    begun = time.perf_counter()
+    answers = await asyncio.gather(*(_whole(ours, item, crowd) for item in conversations))
+    total = time.perf_counter() - begun
+    report.line(
+        f"{crowd.together} answers at once of {crowd.tokens} tokens, over the stub's time",
+        total / direct,
+        "×",
+        crowd.goal,
+        f"directly {direct:.2f} s with {sum(counts)} complete; through us {total:.2f} s",
+    )
+    report.line("answers of these that did not complete", crowd.together - sum(answers), "", 0, f"of {crowd.together}")
 
 
 def _p95(times: list[float]) -> float:
     return sorted(times)[int(len(times) * 0.95)]
 
 
-async def _conversation(client: httpx.AsyncClient, assistant: str) -> str:
+async def conversation(client: httpx.AsyncClient, assistant: str) -> str:
     return (await client.post(f"/assistants/{assistant}/conversations")).json()["id"]
 
 
-async def _first_byte(client: httpx.AsyncClient, conversation: str, question: str, times: int) -> list[float]:
+async def _first_byte(client: httpx.AsyncClient, place: str, question: str, times: int) -> list[float]:
     found: list[float] = []
     for _ in range(times):
         begun = time.perf_counter()
-        async with _ask(client, conversation, question) as lines:
+        async with asked(client, place, question) as lines:
             async for line in lines:
                 if line == "event: text.delta":
                     found.append(time.perf_counter() - begun)
@@ -117,7 +138,7 @@ async def _first_byte_directly(client: httpx.AsyncClient, question: str, times: 
     found: list[float] = []
     for _ in range(times):
         begun = time.perf_counter()
-        async with _ask_directly(client, question) as lines:
+        async with ask_directly(client, question) as lines:
             async for line in lines:
                 if '"content"' in line:
                     found.append(time.perf_counter() - begun)
@@ -127,9 +148,9 @@ async def _first_byte_directly(client: httpx.AsyncClient, question: str, times: 
     return found
 
 
-async def _whole(client: httpx.AsyncClient, conversation: str) -> bool:
+async def _whole(client: httpx.AsyncClient, place: str, crowd: Crowd) -> bool:
     words = 0
-    async with _ask(client, conversation, QUESTION) as lines:
+    async with asked(client, place, crowd.question) as lines:
         event = ""
         async for line in lines:
             if line.startswith("event: "):
@@ -137,12 +158,12 @@ async def _whole(client: httpx.AsyncClient, conversation: str) -> bool:
             elif line.startswith("data: ") and event == "message.completed":
                 message = json.loads(line[6:])["message"]
                 words = len(message["content"].split())
-                return message["status"] == "complete" and words == TOKENS
+                return message["status"] == "complete" and words == crowd.tokens
     return False
 
 
-async def _whole_directly(client: httpx.AsyncClient) -> bool:
-    async with _ask_directly(client, QUESTION) as lines:
+async def _whole_directly(client: httpx.AsyncClient, question: str) -> bool:
+    async with ask_directly(client, question) as lines:
         async for line in lines:
             if line == "data: [DONE]":
                 return True
@@ -150,10 +171,10 @@ async def _whole_directly(client: httpx.AsyncClient) -> bool:
 
 
 @contextlib.asynccontextmanager
-async def _ask(client: httpx.AsyncClient, conversation: str, question: str) -> AsyncIterator[AsyncIterator[str]]:
+async def asked(client: httpx.AsyncClient, place: str, question: str) -> AsyncIterator[AsyncIterator[str]]:
     async with client.stream(
         "POST",
-        f"/conversations/{conversation}/messages",
+        f"/conversations/{place}/messages",
         json={"content": question},
         headers={"Accept": "text/event-stream"},
     ) as response:
@@ -162,7 +183,7 @@ async def _ask(client: httpx.AsyncClient, conversation: str, question: str) -> A
 
 
 @contextlib.asynccontextmanager
-async def _ask_directly(client: httpx.AsyncClient, question: str) -> AsyncIterator[AsyncIterator[str]]:
+async def ask_directly(client: httpx.AsyncClient, question: str) -> AsyncIterator[AsyncIterator[str]]:
     body = {"model": "stub-chat", "stream": True, "messages": [{"role": "user", "content": question}]}
     async with client.stream("POST", f"{client.base_url}chat/completions", json=body) as response:
         assert response.status_code == 200, response.status_code
