@@ -100,6 +100,9 @@ def email() -> str:
         ["audit", "verify"],
         ["audit", "export"],
         ["audit", "accept"],
+        ["receipt"],
+        ["receipt", "verify"],
+        ["receipt", "keys"],
         ["serve"],
         ["migrate"],
         ["doctor"],
@@ -110,7 +113,7 @@ def test_every_command_explains_itself(path):
     assert done.exit_code == 0
     assert done.output.startswith("Usage:")
     assert len(done.output.splitlines()) > 5
-    if path[:1] in (["tenant"], ["platform"], ["user"], ["audit"], ["serve"], ["migrate"], ["doctor"]):
+    if path[:1] in (["tenant"], ["platform"], ["user"], ["audit"], ["receipt"], ["serve"], ["migrate"], ["doctor"]):
         assert "Example" in done.output
 
 

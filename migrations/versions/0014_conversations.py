@@ -13,6 +13,9 @@ depends_on = None
 
 RUNTIME = "folkmoot_runtime"
 TENANT = "(SELECT folkmoot_tenant())"
+WORDS = """\
+CASE WHEN finished_at IS NOT NULL OR role::text = 'user'::text \
+THEN to_tsvector('simple'::regconfig, "left"(content::text, 100000)) ELSE NULL::tsvector END"""
 
 
 def upgrade() -> None:
@@ -55,11 +58,14 @@ def messages() -> None:
         ["id", "tenant_id"],
         ondelete="SET NULL (continues_id)",
     )
-    for name in ("file_ids", "turns", "sentences"):
+    for name in ("file_ids", "turns", "sentences", "edits"):
         op.add_column("messages", json(name, "[]"))
     op.add_column("messages", json("trace", "{}"))
     op.add_column("messages", sa.Column("feedback", postgresql.JSONB(), nullable=True))
+    op.add_column("messages", sa.Column("claim", sa.Uuid(), nullable=True))
+    op.add_column("messages", sa.Column("turned_at", sa.DateTime(timezone=True), nullable=True))
     op.add_column("messages", sa.Column("stream_at", sa.Integer(), server_default="0", nullable=False))
+    op.add_column("messages", sa.Column("words", postgresql.TSVECTOR(), sa.Computed(WORDS, persisted=True)))
     make(
         "attachments",
         sa.Column("conversation_id", sa.Uuid(), nullable=False),
@@ -81,6 +87,7 @@ def messages() -> None:
         sa.Column("conversation_id", sa.Uuid(), nullable=False),
         sa.Column("message_id", sa.Uuid(), nullable=False),
         sa.Column("text", sa.String(), nullable=False),
+        sa.Column("messages", sa.Integer(), nullable=False),
         sa.Column("model", postgresql.JSONB(), nullable=False),
         belongs("summaries", "conversation_id", "conversations"),
         belongs("summaries", "message_id", "messages"),
@@ -100,6 +107,7 @@ def tools() -> None:
         sa.Column("kind", sa.String(), nullable=False),
         sa.Column("config", sa.LargeBinary(), nullable=False),
         sa.Column("enabled", sa.Boolean(), server_default=sa.true(), nullable=False),
+        sa.Column("country", sa.String(), nullable=True),
         sa.Column("clearance_id", sa.Uuid(), nullable=True),
         sa.Column("checked_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("check_code", sa.String(), server_default="", nullable=False),
@@ -118,9 +126,11 @@ def tools() -> None:
         sa.Column("title", sa.String(), server_default="", nullable=False),
         sa.Column("description", sa.String(), server_default="", nullable=False),
         json("parameters", "{}"),
+        json("hints", "{}"),
         sa.Column("enabled", sa.Boolean(), server_default=sa.false(), nullable=False),
         sa.Column("approval", sa.String(), server_default="always", nullable=False),
         sa.Column("offered", sa.Boolean(), server_default=sa.true(), nullable=False),
+        sa.Column("changed_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("updated_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.Column("revision", sa.Integer(), server_default="1", nullable=False),
         belongs("tools", "server_id", "tool_servers"),
@@ -167,6 +177,8 @@ def receipts() -> None:
         belongs("receipts", "message_id", "messages"),
         sa.UniqueConstraint("message_id", "number", name=op.f("uq_receipts_message_id")),
     )
+    # What was signed is never changed; it goes with its message.
+    op.execute(f"REVOKE UPDATE, DELETE ON receipts FROM {RUNTIME}")
 
 
 def json(name: str, default: str) -> sa.Column[object]:

@@ -36,6 +36,7 @@ from folkmoot.kit.work import Sessions, Work
 from folkmoot.plugins.manager import PluginManager
 from folkmoot.settings import Settings, SettingsError
 from folkmoot.tenants.cors import Origins
+from folkmoot.tools.servers import ToolServers
 from folkmoot.usage.ledger import Ledger
 
 
@@ -90,6 +91,9 @@ async def assemble(settings: Settings, *, plugins: PluginManager | None = None) 
         stack.push_async_callback(backends.close)
         keys = Keys(app, _may_edit)
         stack.push_async_callback(keys.close)
+        # Not `reachable_inside()`: the platform's own model service is no tool server.
+        tool_servers = ToolServers(outbound_client(NetPolicy(settings.net_allow)), keyring, settings.tool_commands)
+        stack.push_async_callback(tool_servers.close)
         recorder = Recorder(app.sessions)
         stack.push_async_callback(recorder.close)
         for part in (
@@ -102,6 +106,7 @@ async def assemble(settings: Settings, *, plugins: PluginManager | None = None) 
             Catalogue(app.sessions, manager),
             backends,
             recorder,
+            tool_servers,
             Limits(redis),
             Origins(app.sessions),
             keys,

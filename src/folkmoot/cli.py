@@ -15,6 +15,7 @@ from folkmoot.commands.keys import keys
 from folkmoot.commands.people import user
 from folkmoot.commands.platform import platform
 from folkmoot.commands.reach import DATA, settings_of
+from folkmoot.commands.receipt import receipt
 from folkmoot.commands.tenants import tenant
 from folkmoot.kit.log import configure
 from folkmoot.settings import LANES, Settings, SettingsError, described
@@ -217,5 +218,5 @@ def openapi() -> None:
     click.echo(msgspec.json.format(msgspec.json.encode(document, order="deterministic"), indent=1).decode())
 
 
-for group in (tenant, user, platform, audit, keys, evaluate):
+for group in (tenant, user, platform, audit, keys, evaluate, receipt):
     main.add_command(group)

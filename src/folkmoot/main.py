@@ -24,6 +24,9 @@ from folkmoot.assemble import assemble
 from folkmoot.assistants.routes import AssistantController, ModelMoveController
 from folkmoot.audit.routes import AuditController, PlatformAuditController
 from folkmoot.classification.routes import DataClassController
+from folkmoot.conversations.approval_routes import ApprovalController
+from folkmoot.conversations.attachment_routes import AttachmentController
+from folkmoot.conversations.receipt_routes import ReceiptController, receipt_keys
 from folkmoot.conversations.routes import ConversationController, MessageController
 from folkmoot.conversations.tasks import answer_message
 from folkmoot.federation.routes import AccountController, ExternalSignInController, LoginMethodController
@@ -53,6 +56,7 @@ from folkmoot.settings import Settings
 from folkmoot.spaces.routes import SpaceController
 from folkmoot.tenants.cors import Origins
 from folkmoot.tenants.routes import OrganisationController
+from folkmoot.tools.routes import SpaceToolController, ToolController, ToolServerController
 from folkmoot.usage.routes import BudgetController, OwnUsageController, UsageController
 from folkmoot.websites.routes import CrawlController, WebsiteController
 
@@ -74,11 +78,17 @@ DOMAINS = (
     CrawlController,
     ConversationController,
     MessageController,
+    ApprovalController,
+    AttachmentController,
+    ReceiptController,
     ModelController,
     ConnectionController,
     ModelMoveController,
     DataClassController,
     EgressController,
+    ToolServerController,
+    ToolController,
+    SpaceToolController,
     FeedController,
     LinkController,
     UserController,
@@ -130,6 +140,7 @@ def create_app(settings: Settings) -> Litestar:
             browse,
             browse_start,
             jwks,
+            receipt_keys,
             Metrics,
             create_static_files_router(path="/api/assets", directories=[assets()]),
         ],

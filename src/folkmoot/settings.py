@@ -62,6 +62,8 @@ class Settings:
     """Documents that one worker reads at the same time."""
     answer_seconds: int = 600
     """Longest time that one answer may take."""
+    attachment_seconds: int = 300
+    """How long an answer waits until the files on its question are read."""
     access_token_seconds: int = 600
     """Life of an access token."""
     refresh_token_days: int = 30
@@ -100,8 +102,13 @@ class Settings:
     """Time that reading one file may take."""
     ingest_attempts: int = 5
     """How often a document is tried when what failed may pass."""
+    approval_hours: int = 72
+    """How long an answer waits for its asker to approve or deny what a tool is to do; then it is stopped."""
     net_allow: tuple[str, ...] = ()
     """Hosts, host:port pairs or networks inside your own network that model services and login methods may be at."""
+    tool_commands: tuple[str, ...] = ()
+    """Commands that organisations may run as tool servers, each with its whole path and its fixed arguments. They run as
+    the user of the service: name only what you would trust with the installation."""
     plugins: tuple[str, ...] | None = None
     """Names of the plugins to load; unset loads all that are installed."""
     plugins_required: tuple[str, ...] = ()
@@ -143,6 +150,9 @@ class Settings:
             if hints[name] is int and value < (least := LEAST.get(name, 1)):
                 raise SettingsError(f"FOLKMOOT_{name.upper()} is {value}: it must be {least} or more")
         _check_public_url(settings.public_url)
+        for command in settings.tool_commands:
+            if not command.startswith("/"):
+                raise SettingsError(f"FOLKMOOT_TOOL_COMMANDS has {command!r}: write each command with its whole path")
         settings.proxies()
         return settings
 

@@ -11,7 +11,10 @@ from folkmoot.audit.seal import seal
 from tests.support.groups import make_group
 
 SECRET = "the spare key lies under the blue stone"
+PICTURE = b"GIF89a\x01\x00\x01\x00\x00\x00\x00,\x00\x00\x00\x00\x01\x00\x01\x00\x00\x02\x02D\x01\x00;"
+"""One pixel."""
 DIRECTORY = {"url": "ldaps://127.0.0.1:1", "base_dn": "dc=municipality,dc=example"}
+TOOL_SERVER = {"kind": "http", "config": {"url": "http://127.0.0.1:1/mcp"}}
 ADDED = (
     "INSERT INTO embedding_spaces (id, tenant_id, model_id, dimensions)"
     " VALUES (gen_random_uuid(), :tenant, CAST(:model_id AS uuid), 2)",
@@ -58,7 +61,18 @@ ADDED = (
     " VALUES (uuidv7(), :tenant, now(), now() + interval '1 hour', 1, '{}', 'check')",
     "INSERT INTO model_moves (id, tenant_id, from_id, to_id, moved)"
     " VALUES (CAST(:move_id AS uuid), :tenant, CAST(:model_id AS uuid), CAST(:model_id AS uuid), '[]')",
+    "INSERT INTO tools (id, tenant_id, server_id, name, enabled)"
+    " VALUES (CAST(:tool_id AS uuid), :tenant, CAST(:server_id AS uuid), 'find_parcel', true)",
+    "INSERT INTO space_tools (id, tenant_id, space_id, tool_id)"
+    " VALUES (uuidv7(), :tenant, CAST(:space_id AS uuid), CAST(:tool_id AS uuid))",
     "INSERT INTO allowed_origins (id, tenant_id, origin) VALUES (gen_random_uuid(), :tenant, :origin)",
+    "INSERT INTO summaries (id, tenant_id, conversation_id, message_id, text, messages, model)"
+    " VALUES (gen_random_uuid(), :tenant, CAST(:conversation_id AS uuid), CAST(:message_id AS uuid), 'Fences.', 1, '{}')",
+    "INSERT INTO tool_calls (id, tenant_id, message_id, round, call_id, name, arguments, status)"
+    " VALUES (gen_random_uuid(), :tenant, CAST(:message_id AS uuid), 1, '1-1', 'calculate', '{}', 'done')",
+    "INSERT INTO receipts (id, tenant_id, message_id, number, statement, key_id, signature)"
+    " VALUES (gen_random_uuid(), :tenant, CAST(:message_id AS uuid), 1, '{}', 'a', '')"
+    " ON CONFLICT (message_id, number) DO NOTHING",
 )
 
 
@@ -83,7 +97,12 @@ async def furnish(tenancy, superuser):
         f"/collections/{collection}/golden-questions", question="Where is it?", document_ids=[document["id"]]
     )
     website = await owner.made(f"/collections/{collection}/websites", url="https://www.example.org/")
+    picture = [("file", ("a.gif", PICTURE))]
+    attached = await owner.post(f"/conversations/{conversation}/files", files=picture)
+    assert attached.status_code == 202, attached.text
     move = str(uuid4())
+    server = await owner.post("/tool-servers?check=false", json=TOOL_SERVER | {"name": uuid4().hex})
+    assert server.status_code == 201, server.text
     ids = {
         "space_id": space,
         "collection_id": collection,
@@ -94,6 +113,7 @@ async def furnish(tenancy, superuser):
         "model": f"assistant/{assistant}",
         "conversation_id": conversation,
         "message_id": answer["id"],
+        "attachment_id": attached.json()["items"][0]["id"],
         "model_id": model,
         "user_id": str(owner.user.id),
         "session_id": (await owner.get("/me/sessions")).json()["items"][0]["id"],
@@ -106,6 +126,8 @@ async def furnish(tenancy, superuser):
         "data_class_id": class_id,
         "connection_id": (await owner.get("/connections")).json()["items"][0]["id"],
         "budget_id": budget,
+        "server_id": server.json()["id"],
+        "tool_id": str(uuid4()),
         "price_id": price["id"],
         "golden_question_id": golden["id"],
         "golden_run_id": str(uuid4()),

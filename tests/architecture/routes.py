@@ -13,6 +13,7 @@ from folkmoot.kit.access import Permission
 
 IDS_IN_BODIES = {
     "collection_ids": "collection_id",
+    "tool_ids": "tool_id",
     "model_id": "model_id",
     "document_ids": "document_id",
     "parent_id": "message_id",

@@ -8,6 +8,7 @@ import httpx
 from pyotp import TOTP
 from sqlalchemy import text
 
+from tests.architecture.furnish import TOOL_SERVER
 from tests.identity.browsing import address
 from tests.support.people import PASSWORD
 
@@ -153,6 +154,11 @@ class Stage:
             await connection.execute(text(queued), {"w": given["website_id"]})
         return given
 
+    async def remove_attachment(self):
+        conversation = await self.owner.conversation(self.one.ids["assistant_id"])
+        sent = await self.owner.post(f"/conversations/{conversation}/files", files=[("file", ("a.txt", b"a"))])
+        return {"conversation_id": conversation, "attachment_id": sent.json()["items"][0]["id"]}
+
     async def delete_conversation(self):
         return {"conversation_id": await self.owner.conversation(self.one.ids["assistant_id"])}
 
@@ -229,6 +235,30 @@ class Stage:
     async def undo_move(self):
         given = await self.move_model()
         return {"move_id": (await self.owner.made(f"/models/{given['model_id']}/moves", **given["json"]))["id"]}
+
+    # Tool servers: nothing answers there, which a refresh tells
+
+    async def _server(self) -> str:
+        made = await self.owner.post("/tool-servers?check=false", json=TOOL_SERVER | {"name": uuid4().hex})
+        assert made.status_code == 201, made.text
+        return made.json()["id"]
+
+    async def create_tool_server(self):
+        return {"json": TOOL_SERVER | {"name": uuid4().hex}, "params": {"check": "false"}}
+
+    async def update_tool_server(self):
+        return {"server_id": await self._server(), "json": {"enabled": False}}
+
+    async def delete_tool_server(self):
+        return {"server_id": await self._server()}
+
+    refresh_tool_server = delete_tool_server
+
+    async def update_tool(self):
+        return {"json": {"approval": "never"}}
+
+    async def put_space_tools(self):
+        return {"space_id": await self.owner.space(), "json": {"tool_ids": [self.one.ids["tool_id"]]}}
 
     async def create_data_class(self):
         return {"json": {"name": uuid4().hex, "level": 77}}

@@ -33,6 +33,7 @@ PUBLIC = {
     "/api/v1/auth/methods/{method_id:uuid}/backchannel-logout",
     "/api/v1/auth/callback",
     "/.well-known/jwks.json",
+    "/.well-known/receipt-keys.json",
     "/health/live",
     "/health/ready",
     "/metrics",

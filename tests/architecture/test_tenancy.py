@@ -10,7 +10,7 @@ from tests.architecture import tables
 from tests.architecture.furnish import furnish
 
 PERMANENT = ("events", "assistant_versions", "audit_seals", "audit_checkpoints", "audit_reasons",
-             "model_prices", "usage_entries")  # fmt: skip
+             "model_prices", "usage_entries", "receipts")  # fmt: skip
 
 
 @pytest.fixture

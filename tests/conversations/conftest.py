@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import pytest
 
 from folkmoot.ai.connect import connect
+from tests.conversations.tooling import Toolbox
 from tests.support.openai_stub import OpenAIStub
 from tests.support.people import Person
 
@@ -134,3 +135,20 @@ async def keyless(owner):
     await owner.knows(collection, ("rules.md", RULES))
     assistant = await owner.assistant(space, collection)
     return Talk(owner, await owner.conversation(assistant), assistant, collection)
+
+
+@pytest.fixture
+async def tools(monkeypatch, owner, request):
+    """The tools that answers' models are offered in this test; none of our own. The stub's model can call them."""
+    box = Toolbox()
+    request.getfixturevalue("informed" if "informed" in request.fixturenames else "talk")
+    for model in (await owner.get("/models")).json()["items"]:
+        if model["name"] == "stub-chat":
+            assert (await owner.patch(f"/models/{model['id']}", json={"overrides": {"tools": True}})).status_code == 200
+
+    async def chosen(*_, **__):
+        return list(box.offers)
+
+    monkeypatch.setattr("folkmoot.conversations.calls.chosen", chosen)
+    monkeypatch.setattr("folkmoot.conversations.builtin.offers", lambda *_: [])
+    return box

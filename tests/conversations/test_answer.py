@@ -14,7 +14,7 @@ from sqlalchemy import select, update
 from folkmoot.conversations import answer as module
 from folkmoot.conversations.answer import answer
 from folkmoot.conversations.models import Message
-from folkmoot.conversations.run import Running
+from folkmoot.conversations.run import Run, Running
 from folkmoot.conversations.tasks import find_left_answers
 from folkmoot.kit.access import Principal
 from folkmoot.kit.events import Event
@@ -260,7 +260,7 @@ async def test_an_answer_that_was_ended_is_not_opened_again_by_its_old_worker(ta
     tenant = Principal.system(talk.person.tenant_id)
     async with app.begin(tenant) as work:
         message = await work.session.get_one(Message, UUID(ended["id"]))
-    run = SimpleNamespace(message=message, principal=tenant, text=["more"], citations=[])
+    run = Run(message, message, [], SimpleNamespace(), message.id, [], message.id, text=["more"])
     monkeypatch.setattr(module, "RENEW_SECONDS", 0.01)
     stopped = asyncio.Event()
     monkeypatch.setattr(app.part(Running), "stop", lambda _: stopped.set())

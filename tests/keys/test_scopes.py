@@ -21,6 +21,7 @@ KNOWN = {
     "list_conversations": "chat",
     "create_conversation": "chat",
     "ask": "chat",
+    "attach_files": "chat",
     "get_message": "chat",
     "message_events": "chat",
     "stop_message": "chat",

@@ -72,9 +72,25 @@ INSERT INTO budget_counters
     VALUES (gen_random_uuid(), :t, 'tenant', :t, 'month', date_trunc('month', now()), 0, 0, 0, 0, 0);
 INSERT INTO usage_reservations (id, tenant_id, begun_at, expires_at, amount, counters, purpose)
     VALUES (gen_random_uuid(), :t, now(), now() + interval '1 hour', 1, '{}', 'api');
+INSERT INTO tool_servers (id, tenant_id, name, kind, config) VALUES (:a, :t, 'Maps', 'http', '\\x00');
+INSERT INTO tools (id, tenant_id, server_id, name) VALUES (:a, :t, :a, 'find_parcel');
+INSERT INTO space_tools (id, tenant_id, space_id, tool_id)
+    SELECT gen_random_uuid(), :t, id, :a FROM spaces WHERE tenant_id = :t LIMIT 1;
 INSERT INTO links (id, tenant_id, user_id, purpose, expires_at) VALUES (gen_random_uuid(), :t, :user, 'reset', now());
 INSERT INTO allowed_origins (id, tenant_id, origin) VALUES (gen_random_uuid(), :t, 'https://intranet.example');
 INSERT INTO platform_admins (id, tenant_id, user_id, granted_by) VALUES (uuidv7(), :t, :user, 'a test');
+INSERT INTO attachments (id, tenant_id, conversation_id, kind, name, media_type, size, document_id)
+    SELECT gen_random_uuid(), :t, c.id, 'document', 'a.txt', 'text/plain', 1, d.id
+    FROM conversations c JOIN documents d ON d.tenant_id = c.tenant_id WHERE c.tenant_id = :t LIMIT 1;
+INSERT INTO summaries (id, tenant_id, conversation_id, message_id, text, messages, model)
+    SELECT gen_random_uuid(), :t, conversation_id, id, 'Fences.', 1, '{}' FROM messages
+    WHERE tenant_id = :t AND role = 'assistant';
+INSERT INTO tool_calls (id, tenant_id, message_id, round, call_id, name, arguments, status)
+    SELECT gen_random_uuid(), :t, id, 1, '1-1', 'calculate', '{}', 'done' FROM messages
+    WHERE tenant_id = :t AND role = 'assistant';
+INSERT INTO receipts (id, tenant_id, message_id, number, statement, key_id, signature)
+    SELECT gen_random_uuid(), :t, id, 1, '{}', 'a', '\\x00' FROM messages
+    WHERE tenant_id = :t AND role = 'assistant' ON CONFLICT (message_id, number) DO NOTHING;
 INSERT INTO audit_seals (id, tenant_id, position, event_id, mac)
     SELECT gen_random_uuid(), :t, -1, id, '\\x00' FROM events WHERE tenant_id = :t
     AND id NOT IN (SELECT event_id FROM audit_seals) LIMIT 1 ON CONFLICT DO NOTHING;

@@ -43,6 +43,8 @@ from folkmoot.platform.certificate import is_valid, sign
 from folkmoot.platform.sealed import COLUMNS
 from folkmoot.settings import Settings
 from folkmoot.tenants.models import PLATFORM, Certificate
+from folkmoot.tools.models import ToolServer
+from folkmoot.tools.servers import ToolServers
 from folkmoot.websites import secret as website_secret
 from folkmoot.websites.models import Website
 from tests.conftest import with_database
@@ -119,6 +121,7 @@ class Things:
     document: str = ""
     method: UUID | None = None
     website: UUID | None = None
+    server: UUID | None = None
 
     @property
     def tenant_id(self) -> UUID:
@@ -148,6 +151,8 @@ async def furnished(app: App) -> Things:
     auth = {"kind": "basic", "user": "reader", "password": SECRET}
     website = await owner.made(f"/collections/{collection}/websites", url="https://www.example.org/", auth=auth)
     made.website = UUID(website["id"])
+    body = {"name": "Maps", "kind": "http", "config": {"url": "http://127.0.0.1:1/mcp", "token": SECRET}}
+    made.server = UUID((await owner.post("/tool-servers?check=false", json=body)).json()["id"])
     retry = await owner.post(f"/documents/{made.document}/retry", json={"password": "open sesame"})
     assert retry.status_code == 202, retry.text
     begun = (await owner.post("/me/second-factor", json={"password": PASSWORD})).json()
@@ -182,6 +187,7 @@ async def check_sealed(app: App, things: Things) -> None:
         method = await work.session.get_one(LoginMethod, things.method)
         connection = await ModelService(work).find_connection("Models")
         website = await work.session.get_one(Website, things.website)
+        server = await work.session.get_one(ToolServer, things.server)
         user = await work.session.get_one(User, things.owner.user.id)
     sealed, place = user.totp_secret, {"purpose": "totp", "tenant_id": things.tenant_id, "aad": user.id.bytes}
     assert (await app.keyring.open(sealed, **place)).decode() == things.totp
@@ -190,6 +196,7 @@ async def check_sealed(app: App, things: Things) -> None:
     config = await app.keyring.open(connection.config, purpose=PURPOSE, tenant_id=things.tenant_id)
     assert b"sk-secret" in config
     assert (await website_secret.stored(app, website)).password == SECRET
+    assert (await app.part(ToolServers).config_of(server))["token"] == SECRET
     async with client_of(app, things) as client:
         assert await password_of(app, things.tenant_id, UUID(things.document)) == "open sesame"
         content = await client.get(f"/documents/{things.document}/content")

@@ -51,6 +51,8 @@ from tests.support.openai_stub import Recorded, cite
 
 _DIRECTIVE = re.compile(r"\[\[([^\[\]]+)\]\]")
 _TOO_LARGE = "too large"
+COUNTED = {"model", "messages", "system", "tools", "tool_choice", "thinking", "output_config"}
+"""What a request to count may have."""
 Event = tuple[str, dict[str, Any]]
 
 
@@ -135,6 +137,12 @@ class AnthropicStub:
             name = path.removeprefix("/v1/models/")
             found = name in self.models
             return await (_send(writer, 200, model_row(name)) if found else _fail(writer, 404, f"model: {name}"))
+        if (request.method, path) == ("POST", "/v1/messages/count_tokens") and isinstance(request.body, dict):
+            strange = set(request.body) - COUNTED
+            if strange:
+                return await _fail(writer, 400, f"{min(strange)}: Extra inputs are not permitted")
+            words = sum(len(words_of(block).split()) for block in in_order(request.body))
+            return await _send(writer, 200, {"input_tokens": words})
         if (request.method, path) != ("POST", "/v1/messages"):
             return await _fail(writer, 404, "Not found")
         if isinstance(request.body, dict) and request.body.get("model") not in self.models:

@@ -14,6 +14,15 @@ last user message, unless that message holds a directive:
     [[html]] [[error-in-200]] [[no-usage]] [[no-done]]
     [[status=401 repeat-key]]   the error repeats the key that was sent, as some services do
     [[cite]]                    a sentence of the prompt's first passage, and " [1]"
+    [[call add {"a": 1}]]       ask for this tool first, with whatever stands there as arguments; several: all at once
+    [[call@2 add {"a": 1}]]     the same in the second round, after the results of the first
+    [[loop add {"a": 1}]]       in every round; with [[stubborn]] also where it may not
+    [[saying=Wait]]             say so before it asks for tools
+    [[results]]                 once there are some, the words of the tools' results
+    [[empty]] [[blank]] [[thinks]] [[garbage]]  nothing; white space; reasoning and no text; bytes that are no answer
+    [[finish=length]]           why it ends
+
+What a test cannot say so is done by `act`, which gets the request and gives the deltas to send.
 """
 
 from __future__ import annotations
@@ -26,7 +35,7 @@ import re
 import subprocess
 import sys
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -35,6 +44,7 @@ DIMENSIONS = 64
 ASIDE = "You do one small task for a chat service."
 """How the system message of a small task begins."""
 _DIRECTIVE = re.compile(r"\[\[([^\[\]]+)\]\]")
+_CALL = re.compile(r"\[\[(call|loop)(?:@(\d+))? (\S+) ?(.*?)\]\](?!\])", re.DOTALL)
 _WORD = re.compile(r"\S+\s*")
 _PASSAGE = re.compile(r'^[^\S\n]*(?:#+[^\S\n]*)?\[1\]|\b(?:n|id|number)="?1"?[^>\n]*>', re.MULTILINE)
 _SENTENCE = re.compile(r"[^\n.!?]{12,}?(?:[^\n]*?[.!?])(?=\s|$|<)")
@@ -72,6 +82,8 @@ class OpenAIStub:
     """Small tasks beside the answers (titles and the like); they are not among `requests`."""
     aside: str = ""
     """What it says to those; the first words of what it is given, if empty."""
+    act: Callable[[dict[str, Any]], list[dict[str, Any]] | None] | None = None
+    """What an answer consists of, as deltas; one with `finish` says why it ends. None: as usual."""
     connections: int = 0
     disconnects: int = 0
     """How many clients left in the middle of an answer."""
@@ -158,14 +170,40 @@ class _Answer:
         self.prompt = [_text(message.get("content")) for message in body.get("messages") or []]
         turns = [m for m in body.get("messages") or [] if m.get("role") == "user"]
         question = _text(turns[-1].get("content")) if turns else ""
-        self.told = {} if _is_aside_body(body) else _directives(question)
+        aside = _is_aside_body(body)
+        self.told = {} if aside else _directives(_CALL.sub("", question))
         self.delay = float(self.told.get("delay", stub.delay))
-        self.words = _WORD.findall(self._say(_DIRECTIVE.sub("", question).strip()))
+        self.deltas = None if aside or stub.act is None else stub.act(body)
+        self.calls = [] if aside else self._calls(question)
+        said = self._say(_DIRECTIVE.sub("", _CALL.sub("", question)).strip())
+        self.words = _WORD.findall(said) if said.strip() else [said] if said else []
+
+    def _calls(self, question: str) -> list[tuple[str, str]]:
+        """(name, arguments) of the tools to ask for in this round."""
+        if self.body.get("tool_choice") == "none" and "stubborn" not in self.told:
+            return []
+        messages = self.body.get("messages") or []
+        newest = max((place for place, turn in enumerate(messages) if turn.get("role") == "user"), default=0)
+        number = 1 + sum(1 for turn in messages[newest:] if turn.get("tool_calls"))
+        return [
+            (name, arguments)
+            for kind, wanted, name, arguments in _CALL.findall(question)
+            if kind == "loop" or int(wanted or 1) == number
+        ]
 
     def _say(self, question: str) -> str:
         count = self.told.get("tokens", self.stub.tokens)
         if _is_aside_body(self.body):
             return self.stub.aside or " ".join(question.split()[:6])
+        if "empty" in self.told or "thinks" in self.told:
+            return ""
+        if "blank" in self.told:
+            return " \n\t "
+        if self.calls:
+            return self.told.get("saying", "")
+        if "results" in self.told:
+            turns = self.body.get("messages") or []
+            return " ".join(_text(turn.get("content")) for turn in turns if turn.get("role") == "tool")
         if "cite" in self.told:
             return cite(self.prompt)
         if count is not None:
@@ -185,6 +223,8 @@ class _Answer:
             return await _send(writer, int(told["status"]), error, extra)
         if "html" in told:
             return await _send(writer, 200, b"<!doctype html><title>Sign in</title>", kind="text/html")
+        if "garbage" in told:
+            return await _send(writer, 200, bytes(range(256)) * 40, kind="text/event-stream")
         if not self.body.get("stream"):
             return await _send(writer, 200, self._whole())
         return await self._stream(reader, writer)
@@ -254,11 +294,27 @@ class _Answer:
         return True
 
     def _frames(self) -> list[bytes]:
+        if self.deltas is not None:
+            return [self._chunk(delta=delta) for delta in self.deltas if "finish" not in delta]
         head = self._data(delta={"content": "\0"}).split(b'"\\u0000"')
-        return [_chunked(head[0] + json.dumps(word).encode() + head[1]) for word in self.words]
+        thoughts = [self._chunk(delta={"reasoning_content": "Hmm. "})] if "thinks" in self.told else []
+        words = [_chunked(head[0] + json.dumps(word).encode() + head[1]) for word in self.words]
+        asked = [frame for place, call in enumerate(self.calls) for frame in self._asking(place, *call)]
+        return [*thoughts, *words, *asked]
+
+    def _asking(self, place: int, name: str, arguments: str) -> list[bytes]:
+        """A call in two pieces, as services send them."""
+        half = len(arguments) // 2
+        begun = {"index": place, "id": f"call_{place}", "type": "function"}
+        first = {**begun, "function": {"name": name, "arguments": arguments[:half]}}
+        second = {"index": place, "function": {"arguments": arguments[half:]}}
+        return [self._chunk(delta={"tool_calls": [part]}) for part in (first, second)]
 
     def _tail(self) -> bytes:
-        tail = self._chunk(delta={}, finish_reason="stop")
+        reason = self.told.get("finish", "tool_calls" if self.calls else "stop")
+        for delta in self.deltas or []:
+            reason = delta.get("finish", reason)
+        tail = self._chunk(delta={}, finish_reason=reason)
         wants_usage = (self.body.get("stream_options") or {}).get("include_usage")
         if wants_usage and "no-usage" not in self.told:
             tail += _chunked(self._data(usage=self._usage()))

@@ -54,7 +54,7 @@ async def ask(body, *, status=200, headers=None, asked=None, into=None, **more):
     async with service(handler, **more) as reached:
         events = stream_chat(reached, chat_body(question()), asked or Asked("some-model", "chat_models"))
         async for event in events:
-            got.append(event)  # noqa: PERF401 - those before an error count
+            got.append(event)
         return got
 
 

@@ -30,11 +30,10 @@ async def test_a_first_question_marks_no_turn(sent):
     assert marked(await sent(question("One?"))) == []
 
 
-async def test_passages_in_the_system_prompt_are_not_written_to_the_cache(sent):
-    body = await sent(question(SYSTEM, *EARLIER, "Two?", tools=TOOLS, grounded=True))
-    assert marked(body) == ["clock"]
-    apart = question(said("system", "Be brief."), said("system", "<passages>"), *EARLIER, "Two?", grounded=True)
-    assert marked(await sent(apart)) == ["Be brief."]
+async def test_the_newest_question_is_not_written_to_the_cache_for_its_passages_go(sent):
+    asked = said("user", "<passages>\n…\n</passages>\n\nTwo?")
+    body = await sent(question(SYSTEM, *EARLIER, asked, tools=TOOLS, grounded=True))
+    assert marked(body) == ["clock", "Be brief.", "One."]
 
 
 async def test_passages_beside_the_question_leave_all_before_it_in_the_cache(sent):

@@ -142,6 +142,7 @@ async def read(work: Work, in_process: frozenset[str]) -> Snapshot:
         ),
         levels=levels,
         default_level=next((levels[row.id] for row in classes if row.is_default), None),
+        currency=settings.currency,
     )
 
 

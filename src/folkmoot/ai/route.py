@@ -74,6 +74,8 @@ class Snapshot:
     """All, also those that are switched off; by kind, the default of each kind before the others."""
     levels: dict[UUID, Level]
     default_level: Level | None
+    currency: str = "USD"
+    """In which the prices are."""
 
     def find(self, model_id: UUID) -> Choice | None:
         return next((choice for choice in self.choices if choice.model.id == model_id), None)

@@ -46,6 +46,7 @@ from folkmoot_sdk import (
 from folkmoot.ai.attempts import FIRST_EVENT_SECONDS, MOST_PATIENCE, Attempts, timed
 from folkmoot.ai.batch import Batcher
 from folkmoot.ai.breaker import Breaker
+from folkmoot.ai.counting import count
 from folkmoot.ai.guard import guarded
 from folkmoot.ai.meter import Meter, counted, expected, tokens_of
 from folkmoot.ai.open import OpenConnections, OpenModel
@@ -135,6 +136,20 @@ class Runtime:
                 if not last:
                     log.warning("provider.fallback", model=choice.model.name, error=error.code)
         raise failure or Unavailable("no model answers: try again in a moment")
+
+    async def count(self, route: Route, request: ChatRequest) -> int | None:
+        """The tokens of a request as the first model of the route counts them; None if it does not, or not in time.
+
+        Raises what `Route.confirm` raises: the text may go out of the house for it.
+        """
+        choice = route.first
+        if self._breaker.why_not(choice.connection.id)[0] > 0:
+            return None
+        await route.confirm(choice)
+        try:
+            return await count(await self.connections.open(choice), request)
+        except ProviderError:
+            return None  # whoever calls the model hears of it
 
     async def _chat_one(
         self, route: Route, choice: Choice, account: Account, build: Build, *, last: bool

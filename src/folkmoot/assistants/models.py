@@ -50,7 +50,7 @@ class AssistantVersion(Tenanted, Base):
     """None: the organisation's default model."""
     collection_ids: Mapped[list[UUID]] = mapped_column(ARRAY(PG_UUID(as_uuid=True)), default=list)
     parameters: Mapped[dict[str, Any]] = mapped_column(JSONB, default=dict)
-    """`temperature`, `top_p`, `max_output_tokens`, where set."""
+    """`temperature`, `max_output_tokens` and `retrieval`, where set."""
     tool_ids: Mapped[list[UUID]] = mapped_column(ARRAY(PG_UUID(as_uuid=True)), default=list, server_default="{}")
     """Tools of the organisation's tool servers that it may use, as far as organisation and space still allow them."""
     builtin_tools: Mapped[list[str] | None] = mapped_column(ARRAY(String))

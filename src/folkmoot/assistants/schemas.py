@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Literal
 from uuid import UUID
 
 from msgspec import UNSET, Meta, UnsetType
@@ -17,7 +17,20 @@ Instructions = Annotated[
 ]
 Collections = Annotated[list[UUID], Meta(max_length=100)]
 Temperature = Annotated[float, Meta(ge=0, le=2, examples=[0.2])]
+Tools = Annotated[list[UUID], Meta(max_length=100)]
+BuiltinTools = Annotated[
+    list[Literal["search_knowledge", "read_document", "calculate", "current_date"]], Meta(max_length=20)
+]
 MaxTokens = Annotated[int, Meta(ge=1, le=1_000_000, examples=[1000])]
+Retrieval = Annotated[
+    Literal["auto", "search", "documents", "off"],
+    Meta(
+        description="What goes along with a question. `auto`: what a search finds, or all of the collections where they"
+        " are small; nothing with a mere thanks. `search`: always what a search finds. `documents`: whole documents, as"
+        " far as the model has room for them. `off`: nothing; only tools search.",
+        examples=["auto"],
+    ),
+]
 
 
 class AssistantOut(Struct, frozen=True, kw_only=True):
@@ -29,8 +42,13 @@ class AssistantOut(Struct, frozen=True, kw_only=True):
     model_id: UUID | None
     """None: the organisation's default model."""
     collection_ids: list[UUID]
+    tool_ids: list[UUID]
+    """Tools of tool servers that it is given; it uses those that organisation and space still allow."""
+    builtin_tools: list[str] | None
+    """Our own tools that it may use; null: all of them."""
     temperature: float | None
     max_output_tokens: int | None
+    retrieval: Retrieval
     version: int
     """Grows by one with each save."""
     version_id: UUID
@@ -49,8 +67,11 @@ class AssistantOut(Struct, frozen=True, kw_only=True):
             instructions=version.instructions,
             model_id=version.model_id,
             collection_ids=list(version.collection_ids),
+            tool_ids=list(version.tool_ids),
+            builtin_tools=None if version.builtin_tools is None else list(version.builtin_tools),
             temperature=version.parameters.get("temperature"),
             max_output_tokens=version.parameters.get("max_output_tokens"),
+            retrieval=version.parameters.get("retrieval", "auto"),
             version=version.number,
             version_id=version.id,
             published=assistant.published,
@@ -65,8 +86,11 @@ class AssistantCreate(Input, frozen=True, kw_only=True):
     instructions: Instructions = ""
     model_id: UUID | None = None
     collection_ids: Collections = []
+    tool_ids: Tools = []
+    builtin_tools: BuiltinTools | None = None
     temperature: Temperature | None = None
     max_output_tokens: MaxTokens | None = None
+    retrieval: Retrieval = "auto"
     published: bool = False
 
 
@@ -76,8 +100,12 @@ class AssistantUpdate(Input, frozen=True, kw_only=True):
     instructions: Instructions | UnsetType = UNSET
     model_id: UUID | UnsetType | None = UNSET
     collection_ids: Collections | UnsetType = UNSET
+    tool_ids: Tools | UnsetType = UNSET
+    builtin_tools: BuiltinTools | UnsetType | None = UNSET
+    """Null: all."""
     temperature: Temperature | UnsetType | None = UNSET
     max_output_tokens: MaxTokens | UnsetType | None = UNSET
+    retrieval: Retrieval | UnsetType = UNSET
     published: bool | UnsetType = UNSET
 
 
@@ -88,6 +116,8 @@ class VersionOut(Struct, frozen=True, kw_only=True):
     instructions: str
     model_id: UUID | None
     collection_ids: list[UUID]
+    tool_ids: list[UUID]
+    builtin_tools: list[str] | None
     created_at: datetime
     created_by: UUID | None
 
@@ -100,6 +130,8 @@ class VersionOut(Struct, frozen=True, kw_only=True):
             instructions=version.instructions,
             model_id=version.model_id,
             collection_ids=list(version.collection_ids),
+            tool_ids=list(version.tool_ids),
+            builtin_tools=None if version.builtin_tools is None else list(version.builtin_tools),
             created_at=version.created_at,
             created_by=version.created_by,
         )

@@ -21,6 +21,7 @@ from folkmoot.kit.work import Work
 from folkmoot.knowledge.service import CollectionService
 from folkmoot.spaces.models import Space
 from folkmoot.spaces.service import SpaceService, roles_in
+from folkmoot.tools.enable import ToolService
 
 VISIBLE = (
     select(Assistant, AssistantVersion, Space.kind, roles_in(Assistant.space_id, bindparam("user")))
@@ -32,7 +33,11 @@ VISIBLE = (
     .where(Assistant.id == bindparam("assistant"))
 )
 """An assistant with its newest version, and what somebody is in its space; built once, every question asks it."""
-PARAMETERS = ("temperature", "max_output_tokens")
+PARTS = ("instructions", "model_id", "collection_ids", "tool_ids", "builtin_tools")
+"""What a version consists of, beside its parameters."""
+PARAMETERS = ("temperature", "max_output_tokens", "retrieval")
+UNSAID = (None, "auto")
+"""Values of parameters that are not kept: they are what is so anyway."""
 _NONE = "there is no such assistant, or you are not in its space"
 
 
@@ -112,7 +117,7 @@ class AssistantService:
             self._work.principal.require(Permission.ASSISTANTS)
         if data.published:
             await self._spaces.get(space_id, Access.PUBLISH)
-        await self._check_uses(space_id, data.model_id, data.collection_ids)
+        await self._check_uses(space_id, data.model_id, data.collection_ids, data.tool_ids)
         assistant = await self._assistants.add(
             Assistant(
                 tenant_id=self._work.principal.tenant,
@@ -125,10 +130,8 @@ class AssistantService:
         version = await self._add_version(
             assistant,
             {
-                "instructions": data.instructions,
-                "model_id": data.model_id,
-                "collection_ids": data.collection_ids,
-                "parameters": {name: value for name in PARAMETERS if (value := getattr(data, name)) is not None},
+                **{name: getattr(data, name) for name in PARTS},
+                "parameters": {name: value for name in PARAMETERS if (value := getattr(data, name)) not in UNSAID},
             },
         )
         self._record("assistant.created", assistant, name=assistant.name)
@@ -148,17 +151,18 @@ class AssistantService:
         if data.published is not UNSET and data == AssistantUpdate(published=data.published):
             await self._show(assistant, data.published)
             return assistant, before
-        await self._check_uses(assistant.space_id, data.model_id, data.collection_ids)
-        patch(assistant, data, leave=("instructions", "model_id", "collection_ids", "published", *PARAMETERS))
+        # One that it has may stay, although somebody has switched it off meanwhile.
+        tools = UNSET if data.tool_ids is UNSET else [one for one in data.tool_ids if one not in before.tool_ids]
+        await self._check_uses(assistant.space_id, data.model_id, data.collection_ids, tools)
+        patch(assistant, data, leave=("published", *PARTS, *PARAMETERS))
         parameters = dict(before.parameters)
         for name in PARAMETERS:
             if (value := getattr(data, name)) is not UNSET:
                 parameters[name] = value
         fields: dict[str, Any] = {
-            name: getattr(before, name) if (value := getattr(data, name)) is UNSET else value
-            for name in ("instructions", "model_id", "collection_ids")
+            name: getattr(before, name) if (value := getattr(data, name)) is UNSET else value for name in PARTS
         }
-        fields["parameters"] = {name: value for name, value in parameters.items() if value is not None}
+        fields["parameters"] = {name: value for name, value in parameters.items() if value not in UNSAID}
         assistant.version = before.number + 1
         await self._work.session.flush()
         version = await self._add_version(assistant, fields)
@@ -188,9 +192,8 @@ class AssistantService:
         version = await self._add_version(
             assistant,
             {
-                "instructions": before.instructions,
+                **{name: getattr(before, name) for name in PARTS},
                 "model_id": model_id,
-                "collection_ids": before.collection_ids,
                 "parameters": before.parameters,
             },
         )
@@ -212,13 +215,19 @@ class AssistantService:
         return space, role
 
     async def _check_uses(
-        self, space_id: UUID, model_id: UUID | UnsetType | None, collection_ids: Sequence[UUID] | UnsetType
+        self,
+        space_id: UUID,
+        model_id: UUID | UnsetType | None,
+        collection_ids: Sequence[UUID] | UnsetType,
+        tool_ids: Sequence[UUID] | UnsetType,
     ) -> None:
         # Only what is chosen now: a collection that was deleted since must not stand in the way of a new name.
         if isinstance(model_id, UUID):
             await ModelService(self._work).choosable(model_id, kind="chat")
         if collection_ids is not UNSET:
             await CollectionService(self._work).check_in_space(collection_ids, space_id)
+        if tool_ids is not UNSET:
+            await ToolService(self._work).check_in_space(tool_ids, space_id)
 
     async def _show(self, assistant: Assistant, published: bool) -> None:
         if assistant.published == published:

@@ -19,19 +19,27 @@ from sqlalchemy import select, update
 
 from folkmoot.conversations.calls import Waits
 from folkmoot.conversations.claim import LEASE, claim
-from folkmoot.conversations.events import ending
-from folkmoot.conversations.models import Conversation, Message
+from folkmoot.conversations.ends import Enough, Lost, Unanswered
+from folkmoot.conversations.events import ending, opening
+from folkmoot.conversations.heard import heard
+from folkmoot.conversations.issue import issue, issue_later, owner_of
+from folkmoot.conversations.kept import LEFT_OPEN
+from folkmoot.conversations.models import Message
 from folkmoot.conversations.run import Run, Running
 from folkmoot.conversations.write import write
 from folkmoot.kit.access import Principal
 from folkmoot.kit.app import App
 from folkmoot.kit.errors import AppError, NotAvailable
+from folkmoot.kit.jobs import TASKS
 from folkmoot.kit.log import get_logger
 from folkmoot.kit.stream import StreamWriter
 
 log = get_logger(__name__)
 
 RENEW_SECONDS = 3.0
+TITLE_SECONDS = 1.0
+"""Naming a conversation waits until answers that end at the same moment are through."""
+UNFINISHED = "The answer could not be finished"
 
 
 async def answer(app: App, tenant_id: UUID, message_id: UUID) -> None:
@@ -43,7 +51,8 @@ async def answer(app: App, tenant_id: UUID, message_id: UUID) -> None:
         return
     if run is None:
         return
-    writer = await app.streams.writer(str(message_id), least=run.message.stream_at)
+    if (writer := await _writer(app, run)) is None:
+        return
     running = app.part(Running)
     writing = asyncio.create_task(write(app, run, writer))
     async with running.entry(message_id, writing):
@@ -65,22 +74,55 @@ async def answer(app: App, tenant_id: UUID, message_id: UUID) -> None:
             renewing.cancel()
             await asyncio.shield(_wait(app, run, writer, waits))
             return
-        except TimeoutError:
-            status, error = "failed", _failure("answer-too-long", "The answer took too long", retryable=True)
-        except ProviderError as failure:
-            status, error = "failed", _failure(failure.code, str(failure), retryable=failure.retryable)
-        except AppError as refusal:
-            retryable = isinstance(refusal, NotAvailable)
-            status, error = "failed", _failure(refusal.code, refusal.detail, retryable=retryable)
-        except Exception:
-            log.exception("answer.crashed", message_id=str(message_id))
-            status, error = (
-                "failed",
-                _failure("internal-error", "this is our mistake; it is in the log", retryable=True),
-            )
+        except Lost:
+            log.warning("answer.lost", message_id=str(message_id))
+            return
+        except Exception as failure:  # noqa: BLE001 - each is told, and the unknown ones are logged
+            status, error = _end(run, failure)
         finally:
             renewing.cancel()
         await asyncio.shield(_finish(app, run, writer, status, error))
+
+
+def _end(run: Run, why: Exception) -> tuple[str, dict[str, Any] | None]:
+    """The status and the error of an answer that could not be completed."""
+    match why:
+        case Enough():
+            run.trace["finish"] = "too-long"
+            return "stopped", None
+        case Unanswered():
+            return "failed", _failure(why.code, why.detail, retryable=why.retryable)
+        case TimeoutError():
+            return "failed", _failure("answer-too-long", "The answer took too long", retryable=True)
+        case ProviderError():
+            return "failed", _failure(why.code, str(why), retryable=why.retryable)
+        case AppError():
+            return "failed", _failure(why.code, why.detail, retryable=isinstance(why, NotAvailable))
+        case _:
+            log.error("answer.crashed", message_id=str(run.message.id), exc_info=why)
+            return "failed", _failure("internal-error", "this is our mistake; it is in the log", retryable=True)
+
+
+async def _writer(app: App, run: Run) -> StreamWriter | None:
+    """Of the answer's stream. None if another worker has said more than it stored, which ends the answer with that."""
+    stream, least = str(run.message.id), run.message.stream_at
+    if not run.taken_over:
+        writer = await app.streams.writer(stream, least=least)
+        begun = writer.last > 0
+    else:
+        # First nobody else may say anything any more, then we look at what was said.
+        writer = await app.streams.take_over(stream, least=least)
+        seen = await heard(app, run.message.id)
+        if seen.beyond(run.message):
+            detail = "the service stopped while it answered: ask again"
+            await abandon(app, run.message.tenant_id, run.message.id, "interrupted", UNFINISHED, detail)
+            return None
+        begun = seen.begun
+    if not begun and not run.message.stream_at:
+        # Whoever asked died before it could open the stream, or Redis lost it.
+        for event, data in opening(run.message):
+            writer.write(event, data)
+    return writer
 
 
 def _failure(code: str, detail: str, *, retryable: bool) -> dict[str, Any]:
@@ -94,14 +136,11 @@ async def _renew(app: App, run: Run) -> None:
         await asyncio.sleep(RENEW_SECONDS)
         async with app.begin(run.principal) as work:
             values: dict[str, Any] = {"lease_until": datetime.now(UTC) + LEASE}
-            if run.text:
+            if run.size > run.safe:
                 # What was said so far survives even a kill.
-                values |= {"status": "streaming", "content": "".join(run.text), "citations": run.citations}
+                values |= {"status": "streaming", **run.said()}
             stop = await work.session.scalar(
-                update(Message)
-                .where(Message.id == run.message.id, Message.status.in_(("pending", "streaming")))
-                .values(**values)
-                .returning(Message.stop_requested)
+                update(Message).where(*run.mine).values(**values).returning(Message.stop_requested)
             )
         if stop is not False:  # asked to, or the message is gone or was ended by the sweep
             app.part(Running).stop(run.message.id)
@@ -127,15 +166,21 @@ async def _finish(app: App, run: Run, writer: StreamWriter, status: str, error: 
     async with app.begin(run.principal) as work:
         stored = await work.session.execute(
             update(Message)
-            .where(Message.id == message.id)
+            .where(*run.mine)
             .values(**fields)
             .returning(Message.id)
             .execution_options(synchronize_session=False)
         )
         if stored.first() is None:
+            if await work.session.scalar(select(Message.id).where(Message.id == message.id)) is not None:
+                log.warning("answer.lost", message_id=str(message.id))  # another worker has it, or the sweep ended it
+                return
             detail = "the conversation was deleted while it was answered"
             work.after_commit(lambda: _say_gone(writer, _failure("message-deleted", detail, retryable=False)))
             return
+        if run.turns:
+            await work.session.execute(LEFT_OPEN, {"message": message.id, "now": fields["finished_at"]})
+        await issue(work, app.keyring, run, fields)
         work.record(
             f"message.{status}" if status != "complete" else "message.completed",
             "message",
@@ -143,6 +188,9 @@ async def _finish(app: App, run: Run, writer: StreamWriter, status: str, error: 
             user_id=run.user_id,
             data={"conversation_id": str(message.conversation_id), "model": message.model, "usage": fields["usage"]},
         )
+        if run.untitled and status == "complete":
+            naming = {"tenant_id": message.tenant_id, "message_id": message.id}
+            work.enqueue(TASKS["conversations.title"], delay=TITLE_SECONDS, **naming)
     for name, value in fields.items():
         setattr(message, name, value)
     writer.write(*ending(message))
@@ -157,16 +205,19 @@ async def _say_gone(writer: StreamWriter, error: dict[str, Any]) -> None:
 async def _wait(app: App, run: Run, writer: StreamWriter, waits: Waits) -> None:
     """Let go of an answer that needs its asker's word; whoever hears it goes on, in this process or another."""
     await writer.flush()
+    at, now = writer.last + len(waits.requested), datetime.now(UTC)
+    run.trace["shown"] = run.size
+    values = {"status": "waiting_for_approval", "lease_until": None, "stream_at": at, "turned_at": now, **run.kept()}
+    waiting = update(Message).where(*run.mine, Message.stop_requested.is_(False)).values(**values)
     async with app.begin(run.principal) as work:
-        at = writer.last + len(waits.requested)
-        values = {"status": "waiting_for_approval", "lease_until": None, "stream_at": at, **run.kept()}
-        await work.session.execute(
-            update(Message)
-            .where(Message.id == run.message.id, Message.status.in_(("pending", "streaming")))
-            .values(**values)
-        )
-        told = {"conversation_id": str(run.message.conversation_id)}
-        work.record("message.waiting", "message", run.message.id, user_id=run.user_id, data=told)
+        waits_now = await work.session.scalar(waiting.returning(Message.id)) is not None
+        if waits_now:
+            told = {"conversation_id": str(run.message.conversation_id)}
+            work.record("message.waiting", "message", run.message.id, user_id=run.user_id, data=told)
+    if not waits_now:
+        # Somebody stopped it at this moment; or it is not ours any more, which `_finish` sees.
+        await _finish(app, run, writer, "stopped", None)
+        return
     # Only now can a decision be taken.
     for requested in waits.requested:
         writer.write("approval.requested", requested)
@@ -175,25 +226,29 @@ async def _wait(app: App, run: Run, writer: StreamWriter, waits: Waits) -> None:
 
 async def _leave(app: App, run: Run, writer: StreamWriter) -> None:
     """The worker goes down: give an unsaid answer back, end a begun one with its text."""
-    if run.text:
+    if run.size > run.safe:
         error = _failure("interrupted", "the service was restarted while it answered: ask again", retryable=True)
         await _finish(app, run, writer, "failed", error)
         return
     async with app.begin(run.principal) as work:
-        await work.session.execute(update(Message).where(Message.id == run.message.id).values(lease_until=None))
+        await work.session.execute(update(Message).where(*run.mine).values(lease_until=None))
 
 
 async def abandon(app: App, tenant_id: UUID, message_id: UUID, code: str, title: str, detail: str) -> None:
     """End an answer that nobody writes any more as failed, with its text kept, and tell its readers."""
+    seen = await heard(app, message_id)
     async with app.begin(Principal.system(tenant_id)) as work:
         message = await work.session.get(Message, message_id, with_for_update=True)
         if message is None or message.status not in ("pending", "streaming"):
             return
         message.status, message.finished_at, message.lease_until = "failed", datetime.now(UTC), None
+        if message.turns:
+            await work.session.execute(LEFT_OPEN, {"message": message.id, "now": message.finished_at})
         message.error = {"code": code, "title": title, "detail": detail, "retryable": True}
-        owner = await work.session.scalar(
-            select(Conversation.user_id).where(Conversation.id == message.conversation_id)
-        )
+        seen.restore(message)
+        owner = await owner_of(work, message.conversation_id)
+        if owner is not None:
+            await issue_later(work, app.keyring, message, owner)
         work.record("message.failed", "message", message.id, user_id=owner, data={"code": code})
     writer = await app.streams.writer(str(message_id))
     writer.write(*ending(message))

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import cast
-from uuid import UUID
+from typing import Any, cast
+from uuid import UUID, uuid4
 
-from sqlalchemy import Select, Table, bindparam, func, select, update
+from sqlalchemy import Select, Table, bindparam, func, literal, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
 from folkmoot.assistants.models import Assistant, AssistantVersion
 from folkmoot.conversations.events import ending
 from folkmoot.conversations.guarded import guards
-from folkmoot.conversations.models import Conversation, Message
-from folkmoot.conversations.prompt import Turn
+from folkmoot.conversations.issue import issue_later
+from folkmoot.conversations.kept import LEFT_OPEN
+from folkmoot.conversations.models import Conversation, Message, Summary
+from folkmoot.conversations.prompt import Summarised, Turn
 from folkmoot.conversations.run import Run
 from folkmoot.kit.access import Principal
 from folkmoot.kit.app import App
 from folkmoot.kit.errors import Conflict
+from folkmoot.kit.work import Work
 from folkmoot.spaces.models import Space
 
 LEASE = timedelta(seconds=12)
@@ -29,6 +32,10 @@ NEEDED = (
         _Question,
         AssistantVersion,
         Conversation.user_id,
+        Conversation.origin,
+        Conversation.titled_by,
+        Conversation.approved_tools,
+        Conversation.collection_id,
         Assistant.space_id,
         # What guards the text that goes into the answer, as it is now and not as it was when the question was asked.
         select(func.array_agg(Space.data_class_id.distinct()))
@@ -46,19 +53,31 @@ NEEDED = (
 """All that an answer is made from; built once, since every answer asks it."""
 _messages = cast("Table", Message.__table__)
 CLAIM = update(_messages).where(_messages.c.id == bindparam("message"))
-HISTORY = 40
-"""Turns that are looked at; the prompt keeps as many of the newest as fit."""
+MOST_TURNS = 2_000
+MOST_CHARACTERS = 1_000_000
+"""Of a branch that are read at most; the prompt keeps as many of the newest as fit."""
 
 
-def _above() -> Select[str, str]:
-    turns = (Message.id, Message.parent_id, Message.role, Message.content)
-    branch = select(*turns).where(Message.id == bindparam("newest")).cte("branch", recursive=True)
-    branch = branch.union_all(select(*turns).join(branch, Message.id == branch.c.parent_id))
-    return select(branch.c.role, branch.c.content).limit(HISTORY)
+def _above() -> Select[Any, Any, Any, Any, Any, Any]:
+    def of(said: type[Message], kept: type[Summary]) -> list[Any]:
+        return [said.id, said.parent_id, said.role, said.content, kept.text.label("summary"), kept.messages]
+
+    size = func.char_length(Message.content)
+    turns = select(*of(Message, Summary), size.label("size"), literal(1).label("depth"))
+    turns = turns.outerjoin(Summary, Summary.message_id == Message.id).where(Message.id == bindparam("newest"))
+    branch = turns.cte("branch", recursive=True)
+    more = select(*of(Message, Summary), branch.c.size + size, branch.c.depth + 1)
+    more = more.join(branch, Message.id == branch.c.parent_id)
+    more = more.outerjoin(Summary, Summary.message_id == Message.id)
+    # A summary has all that is above it.
+    going_on = branch.c.summary.is_(None), branch.c.size < MOST_CHARACTERS, branch.c.depth < MOST_TURNS
+    branch = branch.union_all(more.where(*going_on))
+    c = branch.c
+    return select(c.id, c.parent_id, c.role, c.content, c.summary, c.messages)
 
 
 ABOVE = _above()
-"""The turns on a branch, newest first."""
+"""The turns on a branch, newest first, down to one that the newest summary has."""
 
 
 async def claim(app: App, tenant_id: UUID, message_id: UUID) -> Run | None:
@@ -68,28 +87,54 @@ async def claim(app: App, tenant_id: UUID, message_id: UUID) -> Run | None:
         row = (await work.session.execute(NEEDED, {"message": message_id})).first()
         if row is None or row[0].status != "pending":
             return None
-        message, asked, version, user_id, space_id, class_ids = row
+        message, asked, version, user_id, origin, titled_by, approved, attached_in, space_id, class_ids = row
         if message.lease_until is not None and message.lease_until > now:
             return None
         if version is None or space_id is None:
             raise Conflict("the assistant was deleted before it could answer: choose another", code="assistant-gone")
         stopped = message.stop_requested
-        claimed = {"status": "stopped", "finished_at": now} if stopped else {"lease_until": now + LEASE}
-        await work.session.execute(CLAIM.values(**claimed), {"message": message_id})
-        history = await _history(work.session, asked) if asked.parent_id is not None else []
-        run = Run.of(message, asked, history, version, space_id, class_ids or [], user_id)
+        claim_id, left = uuid4(), message.lease_until is not None
+        if stopped:
+            await _stopped(app, work, message, user_id)
+        else:
+            claimed = {"lease_until": now + LEASE, "claim": claim_id}
+            await work.session.execute(CLAIM.values(**claimed), {"message": message_id})
+        run = Run.of(message, asked, [], version, space_id, class_ids or [], user_id)
+        run.origin, run.approved = origin, approved
+        run.untitled = not titled_by and origin == "app" and asked.parent_id is None
+        if str(attached_in) in message.collection_ids:
+            run.attached_in = attached_in
+        if asked.parent_id is not None:
+            await _read(work.session, run)
     if stopped:
-        message.status, message.finished_at = "stopped", now
         writer = await app.streams.writer(str(message_id), least=message.stream_at)
         writer.write(*ending(message))
         await writer.flush()
         return None
+    message.claim, run.taken_over = claim_id, left
     return run
 
 
-async def _history(session: AsyncSession, question: Message) -> list[Turn]:
-    """The turns on the branch above a question, oldest first."""
-    rows = await session.execute(ABOVE, {"newest": question.parent_id})
-    turns = [Turn(role, content) for role, content in rows if content]
-    turns.reverse()
-    return turns
+async def _stopped(app: App, work: Work, message: Message, user_id: UUID) -> None:
+    """End an answer that nobody writes, with what it said before it began to wait."""
+    message.status, message.finished_at, message.lease_until = "stopped", datetime.now(UTC), None
+    if message.turns:
+        await work.session.execute(LEFT_OPEN, {"message": message.id, "now": message.finished_at})
+    await work.session.flush()
+    await issue_later(work, app.keyring, message, user_id)
+    why = str(message.trace.get("stopped", "asked"))
+    told = {"conversation_id": str(message.conversation_id), "why": why}
+    work.record("message.stopped", "message", message.id, user_id=user_id, data=told)
+
+
+async def _read(session: AsyncSession, run: Run) -> None:
+    """The turns on the branch above the question, oldest first, and the summary of those before them."""
+    row: Any = None
+    for row in await session.execute(ABOVE, {"newest": run.question.parent_id}):
+        if row.summary is not None:
+            run.summary = Summarised(row.summary, row.messages)
+        elif row.content:
+            run.history.append(Turn(row.role, row.content, row.id))
+    run.history.reverse()
+    if row is not None and row.summary is None:
+        run.above = row.parent_id

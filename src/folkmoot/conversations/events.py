@@ -41,6 +41,8 @@ class RetrievalCompleted(Struct, frozen=True, kw_only=True, tag="retrieval.compl
     passages: list[PassageRef]
     relevant: bool
     """False if not even the best passage is likely to have what was asked for."""
+    query: str = ""
+    """What was searched for, where that is not the question as it was asked; empty: the question itself."""
 
 
 class TextDelta(Struct, frozen=True, kw_only=True, tag="text.delta", tag_field="event"):
@@ -98,10 +100,20 @@ class FilesWaiting(Struct, frozen=True, kw_only=True, tag="files.waiting", tag_f
     files: list[FileState]
 
 
+class ReadingProgress(Struct, frozen=True, kw_only=True, tag="reading.progress", tag_field="event"):
+    """Long attachments are read part by part, since the question needs all of them."""
+
+    done: int
+    total: int
+    """Parts."""
+
+
 class VerificationCompleted(Struct, frozen=True, kw_only=True, tag="verification.completed", tag_field="event"):
     """What the check of the answer's sentences found."""
 
     sentences: list[Sentence]
+    unchecked: int = 0
+    """Sentences at the end of a very long answer that were not checked."""
 
 
 class MessageCompleted(Struct, frozen=True, kw_only=True, tag="message.completed", tag_field="event"):
@@ -117,6 +129,7 @@ class MessageFailed(MessageError, frozen=True, kw_only=True, tag="message.failed
 AnswerEvent = (
     MessageCreated
     | FilesWaiting
+    | ReadingProgress
     | RetrievalCompleted
     | ContextReduced
     | ReasoningDelta
@@ -141,9 +154,21 @@ def created(message: Message) -> dict[str, Any]:
     }
 
 
-def retrieved(passages: list[dict[str, Any]]) -> dict[str, Any]:
+def opening(message: Message) -> list[tuple[str, Any]]:
+    """What stands in the stream of an answer before its worker says anything; one that goes on has the kept text."""
+    rows: list[tuple[str, Any]] = [("message.created", created(message))]
+    if message.continues_id is not None and message.content:
+        if message.passages:
+            rows.append(("retrieval.completed", retrieved(message.passages)))
+        rows.append(("text.delta", {"text": message.content}))
+        rows += [("citation", item) for item in message.citations]
+    return rows
+
+
+def retrieved(passages: list[dict[str, Any]], query: str = "") -> dict[str, Any]:
     """The data of `retrieval.completed`."""
-    return {"passages": passages, "relevant": any(passage["score"] >= NOTHING for passage in passages)}
+    relevant = any(passage["score"] >= NOTHING for passage in passages)
+    return {"passages": passages, "relevant": relevant, "query": query}
 
 
 def ending(message: Message) -> tuple[str, Any]:

@@ -7,11 +7,16 @@ from typing import Any
 from uuid import UUID
 
 from advanced_alchemy.types import DateTimeUTC
-from sqlalchemy import BigInteger, Index, UniqueConstraint
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy import BigInteger, Computed, Index, UniqueConstraint
+from sqlalchemy.dialects.postgresql import JSONB, TSVECTOR
 from sqlalchemy.orm import Mapped, mapped_column
 
 from folkmoot.kit.db import Base, Changing, Tenanted, belongs, referred
+
+WORDS = """\
+CASE WHEN finished_at IS NOT NULL OR role::text = 'user'::text \
+THEN to_tsvector('simple'::regconfig, "left"(content::text, 100000)) ELSE NULL::tsvector END"""
+"""Of a message. Not while an answer is written, when every few seconds would count them anew."""
 
 
 class Conversation(Tenanted, Changing):
@@ -96,6 +101,14 @@ class Message(Tenanted, Base):
     """How the answer came to be, for its receipt: what was searched for and why, what was left out of the prompt."""
     feedback: Mapped[dict[str, Any] | None] = mapped_column(JSONB)
     """`{rating, reason, comment, at}` of its owner."""
+    edits: Mapped[list[dict[str, Any]]] = mapped_column(JSONB, default=list, server_default="[]")
+    """`{at, by, before}` of each edit of an answer by a person: `before` is the text that stood there until then."""
+    claim: Mapped[UUID | None]
+    """Of the worker that writes it: one that finds another here has lost it."""
+    turned_at: Mapped[datetime | None] = mapped_column(DateTimeUTC(timezone=True))
+    """When it began to wait for an approval, or for a worker after one; None: it never did."""
+    words: Mapped[Any] = mapped_column(TSVECTOR, Computed(WORDS, persisted=True), deferred=True)
+    """For the search over one's own history, once it is finished."""
     stream_at: Mapped[int] = mapped_column(default=0, server_default="0")
     """Number of the last event of its stream, once it waits for an approval: the next goes on from there."""
 
@@ -136,6 +149,8 @@ class Summary(Tenanted, Base):
     message_id: Mapped[UUID]
     """The newest message that is in it."""
     text: Mapped[str]
+    messages: Mapped[int]
+    """So many are in it."""
     model: Mapped[dict[str, Any]] = mapped_column(JSONB)
 
 
@@ -172,7 +187,10 @@ class ToolCall(Tenanted, Base):
 
 
 class Receipt(Tenanted, Base):
-    """A signed record of how an answer came to be. Never changed; what changes later is told by a further one."""
+    """A signed record of how an answer came to be. Never changed; what changes later is told by a further one.
+
+    The runtime role may add and read these; they go with their message.
+    """
 
     __tablename__ = "receipts"
     __table_args__ = (

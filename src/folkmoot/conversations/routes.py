@@ -18,7 +18,7 @@ from litestar.response import Stream
 from folkmoot.ai.catalogue import Catalogue
 from folkmoot.conversations import ask as asking
 from folkmoot.conversations.events import AnswerEvent
-from folkmoot.conversations.follow import follow
+from folkmoot.conversations.follow import follow, told
 from folkmoot.conversations.models import Message
 from folkmoot.conversations.schemas import Ask, ConversationCreate, ConversationOut, MessageOut, Origin
 from folkmoot.conversations.service import ConversationService
@@ -135,7 +135,8 @@ class ConversationController(Controller):
         data: JSONBody[Ask],
         idempotency_key: IdempotencyKey = None,
     ) -> Response[MessageOut]:
-        """With `Accept: text/event-stream` the answer streams; else the call waits and returns it finished.
+        """With `Accept: text/event-stream` the answer streams; else the call waits and returns it finished,
+        or once it waits for an approval.
 
         A client that goes away loses nothing: `GET /messages/{id}/events` gives the same stream again.
         """
@@ -153,11 +154,7 @@ class ConversationController(Controller):
             )
         if "text/event-stream" in request.headers.get("accept", ""):
             return cast("Response[MessageOut]", _stream(app, principal, message, after=0, status=201))
-        async for _ in follow(app, principal, message):
-            pass
-        async with app.begin(principal) as work:
-            finished = await ConversationService(work).message(message.id)
-        return Response(MessageOut.of(finished), status_code=201)
+        return Response(MessageOut.of(await told(app, principal, message)), status_code=201)
 
 
 class MessageController(Controller):

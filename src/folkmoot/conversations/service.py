@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
+from functools import partial
 from typing import Any, TypeVar
 from uuid import UUID
 
 from advanced_alchemy.repository import SQLAlchemyAsyncRepository
-from sqlalchemy import Select, bindparam, delete, select
+from msgspec import UNSET
+from sqlalchemy import Select, bindparam, delete, select, update
+from sqlalchemy.orm import defer
 
 from folkmoot.assistants.models import Assistant, AssistantVersion
 from folkmoot.assistants.service import AssistantService
+from folkmoot.conversations.branch import branch_ids
+from folkmoot.conversations.forget import forget_files, forget_streams
 from folkmoot.conversations.models import Conversation, Message
-from folkmoot.conversations.schemas import ConversationCreate, Origin
+from folkmoot.conversations.recent import recent
+from folkmoot.conversations.schemas import ConversationCreate, ConversationUpdate, Origin
 from folkmoot.keys.rotate import family_of
 from folkmoot.kit.access import Access
 from folkmoot.kit.errors import NotFound
+from folkmoot.kit.jobs import TASKS
 from folkmoot.kit.paging import page
+from folkmoot.kit.stream import Streams
 from folkmoot.kit.work import Work
 
 T = TypeVar("T")
@@ -24,6 +33,9 @@ OPEN = ("pending", "streaming", "waiting_for_approval")
 OWN = select(Conversation).where(
     Conversation.id == bindparam("conversation"), Conversation.user_id == bindparam("user")
 )
+
+SHOWN = [defer(part, raiseload=True) for part in (Message.turns, Message.passages)]
+"""Results of tools and what was found can be longer than all that is said, and lists do not show them."""
 
 
 class _Conversations(SQLAlchemyAsyncRepository[Conversation]):
@@ -47,14 +59,27 @@ class ConversationService:
         return conversation
 
     async def page(
-        self, limit: int, cursor: str | None, *, origin: Origin = "app"
+        self,
+        limit: int,
+        cursor: str | None,
+        *,
+        origin: Origin = "app",
+        archived: bool = False,
+        assistant_id: UUID | None = None,
     ) -> tuple[Sequence[Conversation], str | None]:
-        """The caller's conversations, newest first."""
+        """The caller's conversations: pinned ones first, then by when something was last asked; those of programs by
+        when they began."""
         query = select(Conversation).where(
-            Conversation.user_id == self._work.principal.user, Conversation.origin == origin
+            Conversation.user_id == self._work.principal.user,
+            Conversation.origin == origin,
+            Conversation.archived_at.is_not(None) if archived else Conversation.archived_at.is_(None),
         )
+        if assistant_id is not None:
+            query = query.where(Conversation.assistant_id == assistant_id)
         query = self._of_assistant_key(query)
-        return await page(self._work.session, query, by=Conversation.id, limit=limit, cursor=cursor)
+        if origin == "api":
+            return await page(self._work.session, query, by=Conversation.id, limit=limit, cursor=cursor)
+        return await recent(self._work, query, limit, cursor)
 
     async def create(self, assistant_id: UUID, data: ConversationCreate, *, origin: Origin = "app") -> Conversation:
         """Begin a conversation with an assistant that the caller may read."""
@@ -66,6 +91,7 @@ class ConversationService:
                 user_id=who.user,
                 assistant_id=assistant.id,
                 title=data.title,
+                titled_by="person" if data.title else "",
                 key_id=who.key_id,
                 origin=origin,
             )
@@ -74,18 +100,51 @@ class ConversationService:
         self._work.record("conversation.created", "conversation", conversation.id, user_id=who.user, data=told)
         return conversation
 
-    async def delete(self, conversation_id: UUID) -> None:
-        """Delete a conversation with its messages."""
-        conversation = await self.get(conversation_id)
+    async def update(self, conversation_id: UUID, change: ConversationUpdate) -> Conversation:
+        """Name, pin or archive; that is no activity, so it leaves its place in the list as it is."""
+        conversation = await self.get(conversation_id, lock=True)
+        now = datetime.now(UTC)
+        wanted: dict[str, Any] = {}
+        if change.title is not UNSET:
+            wanted |= {"title": " ".join(change.title.split()), "titled_by": "person"}
+        if change.pinned is not UNSET:
+            wanted["pinned_at"] = (conversation.pinned_at or now) if change.pinned else None
+        if change.archived is not UNSET:
+            wanted["archived_at"] = (conversation.archived_at or now) if change.archived else None
+        changed = sorted(name for name, value in wanted.items() if getattr(conversation, name) != value)
+        if changed:
+            # Said in so many words, or it would be now.
+            at = Conversation.updated_at
+            kept = update(Conversation).where(Conversation.id == conversation.id).values(**wanted, updated_at=at)
+            await self._work.session.execute(kept.execution_options(synchronize_session=False))
+            await self._work.session.refresh(conversation)
+            told = {"changed": changed}
+            owner = conversation.user_id
+            self._work.record("conversation.updated", "conversation", conversation.id, user_id=owner, data=told)
+        return conversation
+
+    async def delete(self, conversation_id: UUID, streams: Streams) -> None:
+        """Delete a conversation with its messages and files. Answers that are under way end."""
+        # Locked, so that no file comes in meanwhile.
+        conversation = await self.get(conversation_id, lock=True)
+        await forget_files(self._work, conversation)
+        redis = self._work.sessions.jobs.redis
+        for open_id in await forget_streams(self._work, conversation, streams):
+            self._work.after_commit(partial(_publish_stop, redis, open_id))
         self._work.record("conversation.deleted", "conversation", conversation.id, user_id=conversation.user_id)
         await self._work.session.execute(delete(Conversation).where(Conversation.id == conversation.id))
 
     async def messages(
-        self, conversation_id: UUID, limit: int, cursor: str | None
+        self, conversation_id: UUID, limit: int, cursor: str | None, *, branch: UUID | None = None
     ) -> tuple[Sequence[Message], str | None]:
-        """The messages of a conversation, oldest first."""
+        """The messages of a conversation, or those from its beginning to the message `branch`, oldest first."""
         await self.get(conversation_id)
-        query = select(Message).where(Message.conversation_id == conversation_id)
+        query = select(Message).options(*SHOWN).where(Message.conversation_id == conversation_id)
+        if branch is not None:
+            there = select(Message.id).where(Message.id == branch, Message.conversation_id == conversation_id)
+            if await self._work.session.scalar(there) is None:
+                raise NotFound("`branch` names no message of this conversation")
+            query = query.where(Message.id.in_(branch_ids(conversation_id, branch)))
         return await page(self._work.session, query, by=Message.id, limit=limit, cursor=cursor, newest_first=False)
 
     async def message(self, message_id: UUID, *, lock: bool = False) -> Message:
@@ -106,6 +165,9 @@ class ConversationService:
         message = await self.message(message_id, lock=True)
         if message.role == "assistant" and message.status in OPEN and not message.stop_requested:
             message.stop_requested = True
+            if message.status == "waiting_for_approval":
+                # Nobody writes it: a worker ends it.
+                resume(self._work, message)
             self._work.record("message.stop_requested", "message", message.id, user_id=self._work.principal.user)
             redis = self._work.sessions.jobs.redis
             self._work.after_commit(lambda: _publish_stop(redis, message.id))
@@ -124,6 +186,12 @@ class ConversationService:
         """An assistant that the caller may ask; for its key, one that its maker may still edit."""
         access = Access.READ if self._work.principal.assistant_id is None else Access.EDIT
         return await AssistantService(self._work).get(assistant_id, access)
+
+
+def resume(work: Work, message: Message) -> None:
+    """Give an answer that waits for its asker to a worker."""
+    message.status, message.turned_at, message.lease_until = "pending", datetime.now(UTC), None
+    work.enqueue(TASKS["conversations.answer"], tenant_id=message.tenant_id, message_id=message.id)
 
 
 STOP_CHANNEL = "folkmoot:stop"

@@ -5,16 +5,20 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import and_, or_, select
+from sqlalchemy import and_, func, or_, select
 
+from folkmoot.conversations import title
 from folkmoot.conversations.answer import abandon, answer
 from folkmoot.conversations.models import Message
+from folkmoot.conversations.service import resume
 from folkmoot.kit.access import Principal
 from folkmoot.kit.app import App
 from folkmoot.kit.jobs import sweep, task
 
 UNHEARD_PATIENCE = timedelta(seconds=10)
 GIVE_UP = timedelta(minutes=10)
+BEGAN = func.coalesce(Message.turned_at, Message.created_at)
+"""Since when an answer waits for a worker, or for its asker."""
 
 
 @task("conversations.answer", lane="chat", attempts=3)
@@ -23,20 +27,26 @@ async def answer_message(app: App, *, tenant_id: str, message_id: str) -> None:
     await answer(app, UUID(tenant_id), UUID(message_id))
 
 
+@task("conversations.title", lane="maintenance", attempts=2)
+async def name_conversation(app: App, *, tenant_id: str, message_id: str) -> None:
+    """Name the conversation that begins with this answer."""
+    await title.name(app, UUID(tenant_id), UUID(message_id))
+
+
 @sweep
 async def find_left_answers(app: App, tenant_id: UUID) -> None:
     """Answers whose worker died: those that said nothing yet are asked again, begun ones end with their text."""
     now = datetime.now(UTC)
     async with app.begin(Principal.system(tenant_id)) as work:
         rows = await work.session.execute(
-            select(Message.id, Message.status, Message.created_at)
+            select(Message.id, Message.status, BEGAN)
             .where(
                 Message.role == "assistant",
                 or_(
                     and_(
                         Message.status == "pending",
                         or_(
-                            and_(Message.lease_until.is_(None), Message.created_at < now - UNHEARD_PATIENCE),
+                            and_(Message.lease_until.is_(None), now - UNHEARD_PATIENCE > BEGAN),
                             Message.lease_until < now,
                         ),
                     ),
@@ -46,8 +56,8 @@ async def find_left_answers(app: App, tenant_id: UUID) -> None:
             .limit(1000)
         )
         lost: list[UUID] = []
-        for message_id, status, created_at in rows:
-            if status == "pending" and created_at > now - GIVE_UP:
+        for message_id, status, began in rows:
+            if status == "pending" and began > now - GIVE_UP:
                 work.enqueue(answer_message, tenant_id=tenant_id, message_id=message_id)
             else:
                 lost.append(message_id)
@@ -60,3 +70,22 @@ async def find_left_answers(app: App, tenant_id: UUID) -> None:
             "The answer could not be finished",
             "the service stopped while it answered: ask again",
         )
+
+
+@sweep
+async def end_old_approvals(app: App, tenant_id: UUID) -> None:
+    """Answers that waited for their asker for too long end as stopped, with their text."""
+    waiting = (
+        select(Message)
+        .where(
+            Message.status == "waiting_for_approval",
+            Message.turned_at < datetime.now(UTC) - timedelta(hours=app.settings.approval_hours),
+        )
+        .limit(1000)
+        .with_for_update(skip_locked=True)
+    )
+    async with app.begin(Principal.system(tenant_id)) as work:
+        for message in await work.session.scalars(waiting):
+            message.stop_requested = True
+            message.trace = message.trace | {"stopped": "approval-expired"}
+            resume(work, message)

@@ -5,130 +5,133 @@ Whoever goes on after an approval or a restart finds what was done so far in the
 
 from __future__ import annotations
 
-import json
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import replace
 from uuid import UUID
 
 from folkmoot_sdk import (
+    BadResponse,
     ChatRequest,
+    ContextTooLong,
     ModelInfo,
-    ProviderState,
     ReasoningDelta,
     TextDelta,
-    TextPart,
-    ToolCall,
-    ToolCallDelta,
-    ToolCallStarted,
-    Usage,
+    ToolSpec,
 )
-from folkmoot_sdk import Message as Said
 
 from folkmoot.ai.catalogue import Catalogue
+from folkmoot.ai.guard import storable
 from folkmoot.ai.route import Choice, Route
-from folkmoot.ai.runtime import Answering, Runtime
-from folkmoot.conversations import calls, prompt
-from folkmoot.conversations.cite import MarkerReader, citation
+from folkmoot.ai.runtime import Answering, Build, Runtime
+from folkmoot.conversations import calls
+from folkmoot.conversations.attached import attach, await_files
+from folkmoot.conversations.cite import MarkerReader
+from folkmoot.conversations.context import Context
+from folkmoot.conversations.ends import Enough, Unanswered
+from folkmoot.conversations.go_on import has_its_passages
 from folkmoot.conversations.guarded import classes_in
 from folkmoot.conversations.retrieve import retrieve
+from folkmoot.conversations.round import Round
 from folkmoot.conversations.run import Run
-from folkmoot.conversations.verify import verify
+from folkmoot.conversations.verify import cite, verify
 from folkmoot.kit.app import App
 from folkmoot.kit.stream import StreamWriter
-from folkmoot.tools.offer import Offer
 
 MOST_ROUNDS = 8
 """Calls of the model for one answer; in the last it may use no tool, so that it comes to an end."""
-
-
-@dataclass
-class Round:
-    """One call of the model."""
-
-    text: list[str] = field(default_factory=list[str])
-    calls: dict[int, ToolCall] = field(default_factory=dict[int, ToolCall])
-    """By the index that the model gives them."""
-    state: Any = None
-    usage: Usage | None = None
-
-    def turn(self) -> Said:
-        """As the model is told of it in the next round."""
-        text = "".join(self.text)
-        return Said(
-            role="assistant",
-            content=(TextPart(text),) if text else (),
-            tool_calls=tuple(self.calls.values()),
-            provider_state=self.state,
-        )
+MOST_IDLE = 2
+"""Rounds of nothing but calls that were made before, after which it may use no tool any more."""
+MOST_ANSWER = 1_000_000
+"""Characters of an answer, and of what its model thinks aloud."""
 
 
 async def write(app: App, run: Run, writer: StreamWriter) -> None:
-    """Bring the answer to its end. Raises `calls.Waits` if it needs the asker's approval, and what models raise."""
+    """Bring the answer to its end.
+
+    Raises `calls.Waits` if it needs the asker's approval, what stands in `ends.py`, and what models raise.
+    """
     model_id = UUID((run.message.model or {})["id"])
     snapshot = await app.part(Catalogue).of(run.message.tenant_id, need=model_id)
-    route = replace(snapshot.route("chat", snapshot.text_of(run.class_ids), model_id), still=_still(app, run))
-    if not run.turns:
+    levels = snapshot.text_of(run.class_ids)
+    run.record.begins(snapshot, levels)
+    route = replace(snapshot.route("chat", levels, model_id), still=_still(app, run))
+    files = await await_files(app, run, writer)
+    if not run.turns and not has_its_passages(run):
         await retrieve(app, run, writer)
+    await attach(app, run, writer, route, files)
     offers = await calls.offered(app, run, writer, route.first.info)
+    run.record.offered = [offer.spec.name for offer in offers]
     # What an earlier worker left open, before an approval or as it died.
     await calls.finish(app, run, writer, offers)
-    done = sum(1 for turn in run.turns if turn.role == "assistant")
-    for number in range(done + 1, MOST_ROUNDS + 1):
-        said = await _round(app, run, writer, route, offers, last=number >= MOST_ROUNDS)
-        if not said.calls or number >= MOST_ROUNDS:
+    specs = [offer.spec for offer in offers] or _gone(run)
+    context = Context(app, run, writer, snapshot, levels, route, specs)
+    number, idle = 1 + sum(1 for turn in run.turns if turn.role == "assistant"), 0
+    while True:
+        last = number >= MOST_ROUNDS or idle >= MOST_IDLE or not offers
+        said = await _fitting(app, run, writer, route, context, last=last)
+        if not said.begun or last:
             break
-        run.turns.append(said.turn())
-        await calls.begin(app, run, number, list(said.calls.values()), offers)
+        run.turns.append(said.turn(number, run.turns))
+        idle = 0 if await calls.begin(app, run, writer, number, said.calls, offers) else idle + 1
         await calls.finish(app, run, writer, offers)
+        number += 1
+    run.trace["finish"] = "tool-loop" if said.begun else said.reason
+    if not "".join(run.text).strip():
+        raise _unanswered(said)
     await verify(run, writer)
 
 
-async def _round(app: App, run: Run, writer: StreamWriter, route: Route, offers: list[Offer], *, last: bool) -> Round:
+def _gone(run: Run) -> list[ToolSpec]:
+    """Tools that were called before and may not be any more: some services refuse calls of tools they do not know."""
+    names = {call.name for turn in run.turns for call in turn.tool_calls}
+    return [ToolSpec(name, "Not there any more.", {"type": "object"}) for name in sorted(names)]
+
+
+def _unanswered(said: Round) -> Unanswered:
+    if said.begun:
+        return Unanswered("tool-loop", "the model called tools again and again and said nothing: ask in another way")
+    match said.reason:
+        case "content_filter":
+            detail = "the model's service does not answer this by its own rules: ask in another way"
+            return Unanswered("content-refused", detail, retryable=False)
+        case "length":
+            detail = "the model had used up what it may write before it said anything: ask for less at once"
+        case _:
+            detail = "the model said nothing: ask again, or choose another model"
+    return Unanswered("empty-answer", detail)
+
+
+async def _fitting(app: App, run: Run, writer: StreamWriter, route: Route, context: Context, *, last: bool) -> Round:
+    """One round, again with less if the model finds that it is too long."""
+    said = len(run.text)
+    while True:
+        try:
+            return await _round(app, run, writer, route, await context.build(last=last))
+        except ContextTooLong:
+            if len(run.text) > said or not context.tighten():
+                raise
+
+
+async def _round(app: App, run: Run, writer: StreamWriter, route: Route, request: Build) -> Round:
     def build(info: ModelInfo) -> ChatRequest:
-        return prompt.build(
-            info,
-            instructions=run.version.instructions,
-            history=run.history,
-            question=run.question.content,
-            passages=list(run.passages.values()),
-            grounded=bool(run.collections),
-            parameters=run.version.parameters,
-            turns=run.turns,
-            tools=[offer.spec for offer in offers],
-            last=last,
-        )
+        return run.asks(request(info))
 
     said, markers = Round(), MarkerReader(run.passages)
-    before = "\n\n" if run.text and run.turns else ""
     try:
         async with aclosing(app.part(Runtime).chat(route, run.account("answer"), build)) as events:
             async for event in events:
                 match event:
                     case TextDelta():
-                        said.text.append(event.text)
-                        if before:
-                            _say(run, writer, (before, []))
-                            before = ""
-                        _say(run, writer, markers.feed(event.text))
+                        _hear(run, writer, said, markers, event.text)
                     case ReasoningDelta():
-                        thought = event.text.replace("\x00", "")
-                        run.reasoning.append(thought)
-                        writer.text("reasoning.delta", thought)
-                    case ToolCallStarted():
-                        said.calls[event.index] = ToolCall(event.id, event.name, "")
-                    case ToolCallDelta() if (begun := said.calls.get(event.index)) is not None:
-                        said.calls[event.index] = ToolCall(begun.id, begun.name, begun.arguments + event.arguments)
-                    case ProviderState():
-                        said.state = json.loads(json.dumps(event.data, default=str))
-                    case Usage():
-                        # Each tells the whole of this call.
-                        said.usage = event
-                    case Answering() if str(event.model.id) != (run.message.model or {}).get("id"):
-                        run.message.model = event.model.described() | {"instead_of": route.first.described()}
+                        _think(run, writer, said, event.text)
+                    case Answering():
+                        run.record.answers(event.model.choice)
+                        if str(event.model.id) != (run.message.model or {}).get("id"):
+                            run.message.model = event.model.described() | {"instead_of": route.first.described()}
                     case _:
-                        pass
+                        said.takes(event)
     finally:
         if said.usage is not None:
             run.add_usage(said.usage)
@@ -136,15 +139,49 @@ async def _round(app: App, run: Run, writer: StreamWriter, route: Route, offers:
     return said
 
 
+def _hear(run: Run, writer: StreamWriter, said: Round, markers: MarkerReader, text: str) -> None:
+    # A model may say anything, and text columns and JSON cannot hold all of it.
+    text = storable(text)
+    room = MOST_ANSWER - run.size - len(said.held)
+    said.text.append(text)
+    if shown := _begun(run, said, text[: max(room, 0)]):
+        _say(run, writer, markers.feed(shown))
+    if len(text) > room:
+        raise Enough
+
+
+def _think(run: Run, writer: StreamWriter, said: Round, text: str) -> None:
+    thought = storable(text)
+    said.thought += len(thought)
+    if said.thought > MOST_ANSWER:
+        raise BadResponse("the model thinks without end: ask again, or choose another model")
+    run.reasoning.append(thought)
+    writer.text("reasoning.delta", thought)
+
+
+def _begun(run: Run, said: Round, text: str) -> str:
+    """What can be shown now: white space waits for the first word, and a further part begins a paragraph of its own."""
+    if said.spoken:
+        return text
+    said.held += text
+    if said.held.isspace():
+        return ""
+    said.spoken = True
+    if not run.turns or not run.text:
+        return said.held
+    before = run.text[-1]
+    joint = "" if before.endswith("\n\n") else "\n" if before.endswith("\n") else "\n\n"
+    return joint + said.held.lstrip("\n")
+
+
 def _say(run: Run, writer: StreamWriter, read: tuple[str, list[tuple[int, str]]]) -> None:
     text, markers = read
-    # Text columns cannot hold NUL, and a model may say anything.
-    text = text.replace("\x00", "")
     if text:
-        run.text.append(text)
+        run.record.says()
+        run.says(text)
         writer.text("text.delta", text)
     for n, sentence in markers:
-        cited = citation(run.passages[n], sentence)
+        cited = cite(run, n, sentence)
         if cited not in run.citations:
             run.citations.append(cited)
             writer.write("citation", cited)

@@ -21,7 +21,6 @@ from folkmoot.ai.meter import tokens_of
 from folkmoot.assistants.models import Assistant
 from folkmoot.assistants.service import AssistantService
 from folkmoot.conversations import ask as asking
-from folkmoot.conversations.claim import HISTORY
 from folkmoot.conversations.follow import follow
 from folkmoot.conversations.models import Message
 from folkmoot.conversations.prompt import Turn
@@ -69,6 +68,9 @@ class _Failed(Struct, frozen=True):
 _text = msgspec.json.Decoder(_Text)
 _completed = msgspec.json.Decoder(_Completed)
 _failed = msgspec.json.Decoder(_Failed)
+
+MOST_TURNS = 40
+"""That are kept of what a client sends: each call stores them anew."""
 
 
 @dataclass(frozen=True)
@@ -151,7 +153,7 @@ def understand(sent: ChatCompletionRequest) -> Told:
     except msgspec.ValidationError:
         most = "the question is empty, or has more than 200,000 characters"
         raise Refused(f"messages[{last}].content", most) from None
-    return Told([turn for turn in turns if turn.text][-HISTORY:], question)
+    return Told([turn for turn in turns if turn.text][-MOST_TURNS:], question)
 
 
 def _whole(text: str) -> bool:

@@ -11,7 +11,7 @@ from msgspec import Meta
 from folkmoot.identity.models import Session, User
 from folkmoot.identity.standing import Standing
 from folkmoot.kit.structs import Email, Input, Struct
-from folkmoot.tenants.schemas import TenantOut
+from folkmoot.tenants.schemas import AI_MARK, TenantOut
 
 Password = Annotated[str, Meta(min_length=1, max_length=1024, examples=["correct horse battery staple"])]
 Code = Annotated[str, Meta(min_length=6, max_length=100, examples=["492039"])]
@@ -135,7 +135,11 @@ class MeOut(Struct, frozen=True, kw_only=True):
                 role=standing.roles[0],
                 state=standing.state,
             ),
-            tenant=TenantOut(id=standing.tenant_id, name=standing.tenant_name),
+            tenant=TenantOut(
+                id=standing.tenant_id,
+                name=standing.tenant_name,
+                ai_mark=standing.settings.get("ai_mark", AI_MARK),
+            ),
             roles=sorted(set(standing.roles)),
             permissions=sorted(standing.permissions),
             second_factor=standing.second_factor,

@@ -31,7 +31,7 @@ class Permission(StrEnum):
     KEYS = "keys"
     """Make API keys that act for oneself."""
     MODELS = "models"
-    """Connect models, see plugins."""
+    """Connect models and tool servers, see plugins."""
     COMMONS = "commons"
     """Administer the organisation space, whose knowledge everybody may use."""
     PEOPLE = "people"

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
@@ -27,11 +27,16 @@ JOIN_SECONDS = 0.015
 JOIN_SECONDS_EACH = 0.0007
 """How long deltas gather once the first has gone out: longer by this for each stream that is being written, so
 that many answers at once cost about as many events a second as a few."""
+FEW = 32
+"""Streams that are read at the same time, up to which each event is handed on as it comes."""
+GATHER_SECONDS_EACH = 0.0001
+"""With more, events gather for so long for each of them before the next read."""
+MOST_GATHER_SECONDS = 0.05
 KEEP_SECONDS = 3600
 """How long a finished stream can be read again; after that the stored message tells the end."""
 OPEN_SECONDS = 24 * 3600
 HEARTBEAT_SECONDS = 15.0
-BEYOND = 1_000_000
+BEYOND = 5_000_000
 """More events than one writer writes."""
 ENDS = frozenset({b"message.completed", b"message.failed"})
 encode = msgspec.json.encode
@@ -148,6 +153,18 @@ class Streams:
             await self._redis.execute_command("XSETID", key_of(stream), f"{ours.last}-0")
         return ours
 
+    async def end(self, stream: str, event: str, data: Any) -> None:
+        """End a stream in the place of its writer, and leave nothing else of it."""
+        writer = await self.take_over(stream)
+        writer.write(event, data)
+        await writer.flush()
+        await self._redis.xtrim(key_of(stream), maxlen=1, approximate=False)
+
+    async def forget(self, streams: Sequence[str]) -> None:
+        """Take streams away that nobody writes any more."""
+        if streams:
+            await self._redis.delete(*map(key_of, streams))
+
     def flush_soon(self, writer: StreamWriter, *, urgent: bool) -> None:
         if urgent:
             self._hurried.add(writer)
@@ -244,6 +261,9 @@ class Streams:
             wanted: dict[Any, Any] = {self._bell: heard}
             for key, readers in self._readers.items():
                 wanted[key] = b"%d" % min(reader.after for reader in readers)
+            if len(wanted) > FEW:
+                # Naming hundreds of streams costs about as much as reading from them: let more of them have something.
+                await asyncio.sleep(min(MOST_GATHER_SECONDS, GATHER_SECONDS_EACH * len(wanted)))
             try:
                 found: Any = await self._blocking.xread(wanted, block=20_000)
             except RedisError as error:

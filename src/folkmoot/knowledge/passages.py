@@ -54,6 +54,8 @@ class Hit:
     """What a model gave it, if one reranked."""
     cosine: float | None = None
     """Of its vector and the question's, if it was among the nearest."""
+    document_hash: str = ""
+    """SHA-256 of the document's file as it was when this was found."""
 
 
 async def with_phrases_first(work: Work, ranked: Sequence[Fused], phrases: Sequence[str]) -> list[Fused]:
@@ -70,7 +72,7 @@ async def with_phrases_first(work: Work, ranked: Sequence[Fused], phrases: Seque
 
 
 _LOAD = (
-    select(Chunk, Document.name)
+    select(Chunk, Document.name, Document.content_hash)
     .join(Document, Document.id == Chunk.document_id)
     .where(Chunk.id == any_(bindparam("wanted", type_=ARRAY(PG_UUID(as_uuid=True)))))
 )
@@ -80,13 +82,16 @@ async def load(work: Work, ranked: Sequence[Fused], limit: int) -> list[Hit]:
     """Chunks enough to make `limit` passages of, without near-duplicates."""
     wanted = ranked[: max(limit * LOOKED_AT, LEAST_LOOKED_AT)]
     rows = await work.session.execute(_LOAD, {"wanted": [item.chunk_id for item in wanted]})
-    found = {chunk.id: (chunk, name) for chunk, name in rows}
+    found = {chunk.id: (chunk, name, content_hash) for chunk, name, content_hash in rows}
     return _different(
         [
-            Hit(chunk, name, chunk.text, chunk.page, chunk.start, chunk.end, round(item.score, 6), item)
+            Hit(
+                *(chunk, name, chunk.text, chunk.page, chunk.start, chunk.end, round(item.score, 6), item),
+                document_hash=content_hash,
+            )
             for item in wanted
             if item.chunk_id in found
-            for chunk, name in [found[item.chunk_id]]
+            for chunk, name, content_hash in [found[item.chunk_id]]
         ]
     )
 

@@ -52,8 +52,32 @@ async def search(
     question, or if it fails, the full text answers alone. `asked_in` is the space that the question comes from,
     whose class binds it as well. Raises `NotFound` if the filters name a document that is not there.
     """
+    return (await find(app, principal, account, collection_ids, query, limit, asked_in=asked_in, filters=filters)).hits
+
+
+@dataclass(frozen=True)
+class Passages:
+    """What a search came to."""
+
+    hits: list[Hit]
+    among: int
+    """At most so many chunks are in the collections: how many numbers were ever given to chunks there."""
+
+
+async def find(
+    app: App,
+    principal: Principal,
+    account: Account,
+    collection_ids: Sequence[UUID],
+    query: str,
+    limit: int = 10,
+    *,
+    asked_in: UUID | None = None,
+    filters: Filters | None = None,
+) -> Passages:
+    """`search`, for those who also want to know among how much was searched."""
     if not collection_ids:
-        return []
+        return Passages([], 0)
     retrieval = Retrieval(app, principal, list(collection_ids), query)
     spaces = await retrieval.begin(filters, asked_in)
     # The words are found while a model embeds the question, and while its vector is looked for.
@@ -62,7 +86,7 @@ async def search(
     texts = [f"{hit.chunk.context}\n{hit.text}".strip() for hit in hits]
     if (scores := await rerank(app, account, retrieval.class_ids, query, texts)) is not None:
         hits = passages.reordered(hits, scores)
-    return await passages.joined(app, principal, hits, limit)
+    return Passages(await passages.joined(app, principal, hits, limit), retrieval.among)
 
 
 @dataclass
@@ -79,6 +103,11 @@ class Retrieval:
     """Those that pass the filters; None: there are none."""
     found: bm25.Found | None = None
     ranking: bm25.Ranking | None = None
+
+    @property
+    def among(self) -> int:
+        """`Passages.among`, once the words were read."""
+        return self.found.scope.size if self.found is not None else 0
 
     async def begin(self, filters: Filters | None = None, asked_in: UUID | None = None) -> list[Searched]:
         """Find what the question is about; returns the embedding spaces to ask."""

@@ -27,6 +27,9 @@ from folkmoot.knowledge.schemas import CollectionCreate, CollectionUpdate
 from folkmoot.spaces.models import Space
 from folkmoot.spaces.service import SpaceService, roles_in
 
+KNOWLEDGE, ATTACHMENTS = "knowledge", "attachments"
+"""What a collection is for. Those of attachments are reached by their conversation alone."""
+
 
 class _Collections(SQLAlchemyAsyncRepository[Collection]):
     model_type = Collection
@@ -47,12 +50,12 @@ class CollectionService:
     async def get(self, collection_id: UUID, access: Access) -> Collection:
         """A collection in a space where the caller may do this; everybody may read the organisation's.
 
-        Raises `NotFound`, or `Forbidden` for a member of the space who may not.
+        Raises `NotFound`, also for one of attachments, or `Forbidden` for a member of the space who may not.
         """
         query = (
             select(Collection, Space.kind, roles_in(Collection.space_id, self._work.principal.user))
             .join(Space, Space.id == Collection.space_id)
-            .where(Collection.id == collection_id)
+            .where(Collection.id == collection_id, Collection.purpose == KNOWLEDGE)
         )
         row = (await self._work.session.execute(query)).first()
         if row is None:
@@ -66,14 +69,15 @@ class CollectionService:
         if not wanted:
             return
         near = or_(Space.id == space_id, Space.kind == SpaceKind.ORGANISATION)
-        query = select(Collection.id).join(Space, Space.id == Collection.space_id).where(near)
+        query = select(Collection.id).join(Space, Space.id == Collection.space_id)
+        query = query.where(near, Collection.purpose == KNOWLEDGE)
         if missing := wanted - set((await self._work.session.scalars(query.where(Collection.id.in_(wanted)))).all()):
             raise NotFound(f"there is no collection {min(missing)} in this space, nor in the organisation's")
 
     async def page(self, space_id: UUID, limit: int, cursor: str | None) -> tuple[Sequence[Collection], str | None]:
         """The collections of a space, newest first."""
         await self._spaces.get(space_id, Access.READ)
-        query = select(Collection).where(Collection.space_id == space_id)
+        query = select(Collection).where(Collection.space_id == space_id, Collection.purpose == KNOWLEDGE)
         return await page(self._work.session, query, by=Collection.id, limit=limit, cursor=cursor)
 
     async def create(self, space_id: UUID, data: CollectionCreate) -> Collection:
@@ -89,6 +93,17 @@ class CollectionService:
             "collection.created", "collection", collection.id, space_id=space_id, data={"name": data.name}
         )
         return collection
+
+    async def hidden(self) -> Collection:
+        """A new collection for the attachments of one conversation, in the caller's personal space.
+
+        It leaves no event: whoever attaches a file does.
+        """
+        space, _ = await self._spaces.personal()
+        made = Collection(
+            tenant_id=self._work.principal.tenant, space_id=space.id, name="Attachments", purpose=ATTACHMENTS
+        )
+        return await self._collections.add(made)
 
     async def update(self, collection_id: UUID, data: CollectionUpdate, if_match: str | None) -> Collection:
         """Raises `Stale` if `if_match` is of an older revision."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import and_, exists, or_, select, update
+from sqlalchemy import and_, column, exists, or_, select, table, update
 
 from folkmoot.files.models import File
 from folkmoot.files.service import FileService
@@ -21,6 +21,8 @@ from folkmoot.knowledge.pick import announce, next_document, unheard
 QUEUED_PATIENCE = timedelta(seconds=15)
 STILL = timedelta(seconds=30)
 """After which an operation whose batches stopped is taken up again."""
+ATTACHMENTS = table("attachments", column("file_id"))
+"""Of a layer above, by its name: a picture in a conversation has no document."""
 ORPHAN_PATIENCE = timedelta(hours=6)
 """Longer than any upload takes: a file has no document while it arrives."""
 BELLS = 50
@@ -113,6 +115,7 @@ async def remove_orphaned_files(app: App, tenant_id: UUID) -> None:
             select(File.id)
             .where(
                 ~exists().where(Document.file_id == File.id),
+                ~exists().where(ATTACHMENTS.c.file_id == File.id),
                 File.created_at < datetime.now(UTC) - ORPHAN_PATIENCE,
             )
             .limit(200)

@@ -37,7 +37,7 @@ class _Said:
     described: Described = field(default_factory=Described)
     password: str | None = None
 
-    async def take(self, part: _Part) -> None:
+    async def take(self, part: Part) -> None:
         """Raises `ValidationFailed` for a field that cannot be understood."""
         value = await part.text(LONGEST if part.name == "password" else LONGEST_FIELD)
         try:
@@ -68,13 +68,9 @@ async def upload(
     """
     async with app.begin(principal) as work:
         await CollectionService(work).get(collection_id, Access.EDIT)
-    kind, options = cast("tuple[str, dict[str, str]]", parse_options_header(content_type))
-    if kind != "multipart/form-data" or not options.get("boundary"):
-        raise UnsupportedContent("send the file as multipart/form-data, in a field named `file`")
     documents: list[Document] = []
     said = _Said()
-    parts = _Parts(options["boundary"], body)
-    async for part in parts:
+    async for part in parts_of(content_type, body):
         if part.filename is None and part.name in ("metadata", "modified_at", "password"):
             await said.take(part)
             continue
@@ -85,11 +81,27 @@ async def upload(
             raise BadRequest(_TOO_MANY, code="too-many-files")
         documents.append(await _take_in(app, principal, collection_id, part, said))
     if not documents:
-        raise ValidationFailed("there is no file in the request", [("file", "send one or several files in this field")])
+        raise no_file()
     return documents
 
 
-async def _take_in(app: App, principal: Principal, collection_id: UUID, part: _Part, said: _Said) -> Document:
+def no_file() -> ValidationFailed:
+    """What a body without any file is answered with."""
+    return ValidationFailed("there is no file in the request", [("file", "send one or several files in this field")])
+
+
+def parts_of(content_type: str, body: AsyncIterator[bytes]) -> AsyncIterator[Part]:
+    """The parts of a multipart body, each to be read before the next.
+
+    Raises `UnsupportedContent` for another kind of body, and `BadRequest` where one is broken.
+    """
+    kind, options = cast("tuple[str, dict[str, str]]", parse_options_header(content_type))
+    if kind != "multipart/form-data" or not options.get("boundary"):
+        raise UnsupportedContent("send the file as multipart/form-data, in a field named `file`")
+    return aiter(_Parts(options["boundary"], body))
+
+
+async def _take_in(app: App, principal: Principal, collection_id: UUID, part: Part, said: _Said) -> Document:
     file = await FileService(app).receive(principal, part.filename or "", part.chunks())
     described = said.described
     async with app.begin(principal) as work:
@@ -108,7 +120,7 @@ async def _take_in(app: App, principal: Principal, collection_id: UUID, part: _P
     return document
 
 
-class _Part:
+class Part:
     """One part of the body, to be read before the next."""
 
     def __init__(self, segment: MultipartSegment, parts: _Parts) -> None:
@@ -171,11 +183,11 @@ class _Parts:
                 raise BadRequest(f"the multipart body is broken: {error}", code="multipart-broken") from error
         return self._events.pop(0)
 
-    async def __aiter__(self) -> AsyncIterator[_Part]:
+    async def __aiter__(self) -> AsyncIterator[Part]:
         while True:
             try:
                 event = await self.next_event()
             except StopAsyncIteration:
                 return
             if isinstance(event, MultipartSegment):
-                yield _Part(event, self)
+                yield Part(event, self)

@@ -24,6 +24,7 @@ from folkmoot.kit.crypto import FILES, OLD, CryptoError, wrapped_under
 from folkmoot.kit.idempotency import PURPOSE as IDEMPOTENCY
 from folkmoot.kit.storage_errors import Missing, StorageError
 from folkmoot.knowledge.password import PURPOSE as DOCUMENT_PASSWORD
+from folkmoot.tools.config import PURPOSE as TOOL_SERVER
 from folkmoot.websites.secret import PURPOSE as WEBSITE
 
 BATCH = 200
@@ -47,6 +48,7 @@ COLUMNS = (
     Column("documents", "password", DOCUMENT_PASSWORD, of_row=True),
     Column("login_methods", "config", LOGIN_METHOD, of_row=False),
     Column("sessions", "logout_hint", "logout-hint", of_row=True),
+    Column("tool_servers", "config", TOOL_SERVER, of_row=True),
     Column("users", "totp_secret", "totp", of_row=True),
     Column("websites", "auth", WEBSITE, of_row=True),
 )

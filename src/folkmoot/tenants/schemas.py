@@ -18,12 +18,25 @@ Currency = Annotated[
     str, Meta(pattern="^[A-Z]{3}$", description="ISO 4217. It stays once something was spent.", examples=["EUR"])
 ]
 Rate = Annotated[float, Meta(gt=0, le=1_000_000, description="Units of `currency` for one US dollar.", examples=[0.92])]
+AI_MARK = "AI-generated"
+Mark = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=200,
+        pattern=r"\S",
+        description="Says that a machine wrote an answer; it is worded, never left out.",
+        examples=["AI-generated"],
+    ),
+]
 Origins = Annotated[list[Origin], Meta(max_length=MOST_ORIGINS)]
 
 
 class TenantOut(Struct, frozen=True, kw_only=True):
     id: UUID
     name: str
+    ai_mark: str
+    """What goes along with an answer that is copied or handed on: how the organisation says that a machine wrote it."""
 
 
 class TenantSettings(Struct, frozen=True, kw_only=True):
@@ -39,6 +52,8 @@ class TenantSettings(Struct, frozen=True, kw_only=True):
     """In which usage is counted and budgets are set (ISO 4217)."""
     usd_rate: float = 1.0
     """Units of `currency` for one US dollar, in which providers' prices are known."""
+    ai_mark: str = AI_MARK
+    """What exports, and clients when an answer is copied, say of its origin."""
 
     @classmethod
     def of(cls, stored: dict[str, Any]) -> TenantSettings:
@@ -51,6 +66,7 @@ class SettingsUpdate(Input, frozen=True, kw_only=True):
     require_second_factor: bool | UnsetType = UNSET
     currency: Currency | UnsetType = UNSET
     usd_rate: Rate | UnsetType = UNSET
+    ai_mark: Mark | UnsetType = UNSET
 
 
 class OrganisationUpdate(Input, frozen=True, kw_only=True):

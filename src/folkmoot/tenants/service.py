@@ -143,6 +143,7 @@ class OrganisationService:
             name: value for name in change.__struct_fields__ if (value := getattr(change, name)) is not UNSET
         }
         wanted["allowed_origins"] = _clean_origins(wanted["allowed_origins"])
+        wanted["ai_mark"] = " ".join(wanted["ai_mark"].split())
         changed = {name: value for name, value in wanted.items() if value != getattr(before, name)}
         if changed.get("password_login") is False:
             await self._keep_a_way_in()

@@ -30,6 +30,8 @@ class ToolServer(Tenanted, Changing):
     config: Mapped[bytes]
     """Address or command, and secrets, as JSON sealed with the tenant's key."""
     enabled: Mapped[bool] = mapped_column(default=True, server_default=true())
+    country: Mapped[str | None]
+    """Where it stands, as ISO 3166-1 alpha-2; None: not known."""
     clearance_id: Mapped[UUID | None] = mapped_column(index=True)
     """The most confidential class of text that calls may come from; None: only text without a class."""
     checked_at: Mapped[datetime | None] = mapped_column(DateTimeUTC(timezone=True))
@@ -54,12 +56,16 @@ class Tool(Tenanted, Changing):
     title: Mapped[str] = mapped_column(default="", server_default="")
     description: Mapped[str] = mapped_column(default="", server_default="")
     parameters: Mapped[dict[str, Any]] = mapped_column(JSONB, default=dict, server_default="{}")
-    """JSON Schema of its arguments."""
+    """JSON Schema of its arguments, as `sound.py` leaves it."""
+    hints: Mapped[dict[str, Any]] = mapped_column(JSONB, default=dict, server_default="{}")
+    """What the server says of it (`read_only`, `destructive`). Shown to administrators, and never gone by."""
     enabled: Mapped[bool] = mapped_column(default=False, server_default=false())
     approval: Mapped[str] = mapped_column(default="always", server_default="always")
     """`always`: the asker approves each call; `never`: it is called at once."""
     offered: Mapped[bool] = mapped_column(default=True, server_default=true())
     """Whether the server still lists it."""
+    changed_at: Mapped[datetime | None] = mapped_column(DateTimeUTC(timezone=True))
+    """When it became another than the one that was switched on, and so was switched off; None since it is on again."""
 
 
 class SpaceTool(Tenanted, Base):

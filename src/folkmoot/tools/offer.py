@@ -10,6 +10,8 @@ from uuid import UUID
 from folkmoot_sdk import ToolSpec
 
 CALL_SECONDS = 60.0
+BUILTIN = ("search_knowledge", "read_document", "calculate", "current_date")
+"""Names of our own tools."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,9 @@ class Offer:
     """Takes arguments that were checked against the schema. May raise anything."""
     approval: bool = False
     """Whether the asker is asked before each call."""
+    reads_only: bool = False
+    """Whether its server says that a call changes nothing. It counts only where no approval is asked for: such a tool may
+    be called at once even after text of documents or tools has come into the prompt."""
     tool_id: UUID | None = None
     """Of a tool server's tool."""
     seconds: float = CALL_SECONDS

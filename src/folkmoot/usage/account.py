@@ -25,6 +25,8 @@ class Account:
     space_id: UUID | None = None
     assistant_id: UUID | None = None
     message_id: UUID | None = None
+    noted: list[Noted] | None = field(default=None, compare=False, repr=False)
+    """Where the ledger notes what the calls came to, for whoever made them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +54,14 @@ class Spent:
     """Code of the failure."""
     first_ms: int | None = None
     total_ms: int | None = None
+
+
+@dataclass(frozen=True)
+class Noted:
+    """What one call came to, and what it was for."""
+
+    purpose: str
+    spent: Spent
 
 
 class Place(NamedTuple):

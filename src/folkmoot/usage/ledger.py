@@ -27,7 +27,7 @@ from folkmoot.kit.errors import NotAvailable, TooManyRequests
 from folkmoot.kit.log import get_logger
 from folkmoot.kit.work import Sessions, Work, begin
 from folkmoot.usage import settle
-from folkmoot.usage.account import Account, Reservation, Spent
+from folkmoot.usage.account import Account, Noted, Reservation, Spent
 from folkmoot.usage.gather import Gathering, Remembered
 from folkmoot.usage.limits import BudgetExhausted
 from folkmoot.usage.models import Budget
@@ -103,6 +103,8 @@ class Ledger:
             reservation.settling = asyncio.get_running_loop().create_future()
             reservation.settling.set_result(None)
         if reservation.settling is None:
+            if reservation.account.noted is not None:
+                reservation.account.noted.extend(Noted(reservation.account.purpose, one) for one in spent)
             reservation.settling = self._settling.put(reservation.account.tenant_id, (reservation, spent))
         try:
             async with asyncio.timeout(PATIENCE_SECONDS):

@@ -21,6 +21,9 @@ class ImagePart(msgspec.Struct, frozen=True, tag="image", tag_field="type"):
     media_type: str
     """`image/png`, `image/jpeg`, `image/webp` or `image/gif`."""
     data: bytes
+    width: int | None = None
+    """In pixels, where the host knows it; what a picture costs goes by its size. Since 1.4."""
+    height: int | None = None
 
 
 class ToolCall(msgspec.Struct, frozen=True):

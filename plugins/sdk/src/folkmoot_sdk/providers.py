@@ -1,8 +1,8 @@
 """Who answers, embeds, reranks or transcribes.
 
 A provider is a `ProviderSpec`; connecting it with a configuration gives a connection that lists its models.
-What else the connection can do it shows by the Protocols it follows: `ChatModel`, `Embedder`, `Reranker`,
-`Transcriber`. A plugin never retries: the host does, and only before the first event.
+What else the connection can do it shows by the Protocols it follows: `ChatModel`, `TokenCounter`, `Embedder`,
+`Reranker`, `Transcriber`. A plugin never retries: the host does, and only before the first event.
 """
 
 from __future__ import annotations
@@ -85,6 +85,22 @@ class ProviderConnection(Protocol):
 class ChatModel(Protocol):
     def chat(self, request: ChatRequest) -> AsyncIterator[ChatEvent]:
         """Answer one turn. Raises `ProviderError`; closing the iterator closes the upstream request."""
+        ...
+
+
+@runtime_checkable
+class TokenCounter(Protocol):
+    """Beside `ChatModel`, where the model's own way of counting is known. Since 1.4.
+
+    The host estimates, and asks only when a request may not fit. It goes on with its estimate if this takes longer
+    than a few seconds, fails, or answers None.
+    """
+
+    async def count_tokens(self, request: ChatRequest) -> int | None:
+        """The tokens of the whole input: turns, pictures, passages and tools; None for a model that it cannot count.
+
+        Raises `ProviderError`.
+        """
         ...
 
 

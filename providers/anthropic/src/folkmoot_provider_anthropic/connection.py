@@ -26,15 +26,16 @@ from folkmoot_sdk.http import ApiKey, Asked, Meant, Said, Service, drain, read_a
 from folkmoot_provider_anthropic import Config
 from folkmoot_provider_anthropic.catalogue import describe, preferred, same
 from folkmoot_provider_anthropic.events import AnswerReader
-from folkmoot_provider_anthropic.request import NO_SAMPLING_SINCE, chat_body, cites
+from folkmoot_provider_anthropic.request import NO_SAMPLING_SINCE, chat_body, cites, count_body
 from folkmoot_provider_anthropic.turns import source_of
-from folkmoot_provider_anthropic.wire import Event, ListedModel, models_decoder, read_event
+from folkmoot_provider_anthropic.wire import Counted, Event, ListedModel, models_decoder, read_event
 
 _ANTHROPIC = (".anthropic.com", ".claude.com")
 _PAGE = 1000
 """Models in one page, the most there may be."""
 _MOST_PAGES = 20
 _LIST_LIMIT = 16 * 1024 * 1024
+_COUNT_LIMIT = 64 * 1024
 
 _NOTHING_LEFT = re.compile(r"credit balance|(usage|spend|spending) limits?\b|billing_error")
 _TOO_LONG = re.compile(r"prompt is too long|exceeds? (the )?context (limit|window)|input length and `?max_tokens")
@@ -56,7 +57,7 @@ _STATUSES = {
 
 
 class Connection:
-    """Follows `ChatModel`."""
+    """Follows `ChatModel` and `TokenCounter`."""
 
     def __init__(self, config: Config, context: PluginContext) -> None:
         self._config = config
@@ -102,6 +103,18 @@ class Connection:
                 await drain(pieces)
             for event in reader.end():
                 yield event
+
+    async def count_tokens(self, request: ChatRequest) -> int:
+        """By the service's own count, which costs nothing and has limits of its own. Raises `ProviderError`."""
+        config = self._config
+        body = chat_body(request, version=config.version, cache=False, native=config.native_citations)
+        asked = Asked(request.model, "chat_models" if config.chat_models else None)
+        async with self._service.open("POST", "/messages/count_tokens", json=count_body(body), asked=asked) as response:
+            raw = await self._service.whole(response, limit=_COUNT_LIMIT, asked=asked)
+        try:
+            return msgspec.json.decode(raw, type=Counted).input_tokens
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            raise BadResponse(f"{self._service.where} answers count_tokens with something else than a count") from None
 
     async def _listed(self) -> list[ListedModel]:
         """All models, page after page."""

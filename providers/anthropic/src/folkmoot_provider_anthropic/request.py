@@ -80,8 +80,7 @@ def chat_body(request: ChatRequest, *, version: str, cache: bool, native: bool) 
         body["stop_sequences"] = stop
     body["messages"] = content
     if cache:
-        # Passages in the system prompt are others for each question: to write those costs more and saves nothing.
-        _mark(body, system=said if native or not request.grounded else said - 1, lasting=native or not request.grounded)
+        _mark(body, system=said)
     body.update(request.options)
     body["stream"] = True
     return body
@@ -158,10 +157,10 @@ def _sampling(request: ChatRequest) -> dict[str, float]:
     return {} if request.top_p is None else {"top_p": request.top_p}
 
 
-def _mark(body: dict[str, Any], *, system: int, lasting: bool) -> None:
+def _mark(body: dict[str, Any], *, system: int) -> None:
     """Put break points where the next request is likely to say the same up to there; at most 3 of the 4 allowed.
 
-    `system`: how many of its blocks stay the same. `lasting`: the turns follow something that stays the same.
+    `system`: how many of its blocks stay the same from question to question.
     """
     if body.get("tools"):
         body["tools"][-1]["cache_control"] = _CACHED
@@ -169,9 +168,16 @@ def _mark(body: dict[str, Any], *, system: int, lasting: bool) -> None:
         body["system"][system - 1]["cache_control"] = _CACHED
     messages: list[Content] = body["messages"]
     # The newest question is not marked: next time its passages are gone, and the prompt differs from there.
-    running = bool(messages) and any(block["type"] == "tool_result" for block in messages[-1]["content"])
     earlier = messages[:-1]
-    if earlier and (lasting or running):
+    if earlier:
         blocks = [block for block in earlier[-1]["content"] if "thinking" not in block["type"]]
         if blocks:
             blocks[-1]["cache_control"] = _CACHED
+
+
+_COUNTED = ("model", "messages", "system", "tools", "tool_choice", "thinking", "output_config")
+
+
+def count_body(body: dict[str, Any]) -> dict[str, Any]:
+    """The body of `POST /v1/messages/count_tokens` for that of a question: the service refuses the rest of it."""
+    return {name: value for name, value in body.items() if name in _COUNTED}

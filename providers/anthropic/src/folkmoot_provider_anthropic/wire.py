@@ -11,6 +11,12 @@ from typing import Any, cast
 import msgspec
 
 
+class Counted(msgspec.Struct):
+    """What `count_tokens` answers."""
+
+    input_tokens: int
+
+
 class Block(msgspec.Struct):
     """A block of an answer: `text`, `thinking`, `redacted_thinking`, `tool_use`, or one that does not concern us."""
 

@@ -23,7 +23,7 @@ from folkmoot_sdk import (
     TranscribeRequest,
     Transcript,
 )
-from folkmoot_sdk.chat_completions import Quirks, chat_body, embed, stream_chat, transcribe
+from folkmoot_sdk.chat_completions import Quirks, chat_body, count_tokens, embed, stream_chat, transcribe
 from folkmoot_sdk.http import ApiKey, Asked, Credentials, Fields, Service
 
 from folkmoot_provider_azure import Config, Deployment
@@ -42,7 +42,7 @@ _CALLS: dict[ModelKind, str] = {
 
 
 class Connection:
-    """Follows `ChatModel`, `Embedder` and `Transcriber`."""
+    """Follows `ChatModel`, `TokenCounter`, `Embedder` and `Transcriber`."""
 
     def __init__(self, config: Config, context: PluginContext) -> None:
         """Raises `InvalidRequest` naming the field, for an endpoint, a version or credentials that are none."""
@@ -77,6 +77,10 @@ class Connection:
         async with aclosing(await self._chat(request)) as events:
             async for event in events:
                 yield event
+
+    async def count_tokens(self, request: ChatRequest) -> int | None:
+        """By the vocabulary of the model behind the deployment; None for models of others than OpenAI."""
+        return await count_tokens(request, await self._model_of(request.model))
 
     async def embed(self, request: EmbedRequest) -> Embeddings:
         """One vector a text, in order; more than a batch goes in several requests. Raises `ProviderError`."""

@@ -110,11 +110,26 @@ class LocalServer:
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             raise BadResponse(f"{self.service.where} answers {path} with something unknown") from None
 
+    async def tell(self, path: str, body: Mapping[str, Any], decoder: msgspec.json.Decoder[T], asked: Asked) -> T:
+        """As `ask`, of something that is told. Raises `ProviderError`."""
+        root = self._root()
+        async with root.open("POST", path, json=body, asked=asked) as response:
+            raw = await root.whole(response, limit=_LIMIT, asked=asked)
+        try:
+            return decoder.decode(raw)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            raise BadResponse(f"{self.service.where} answers {path} with something unknown") from None
+
     async def fetch(self, path: str, query: Mapping[str, str] | None = None) -> bytes:
         """The body of an answer from outside of `/v1`. Raises `ProviderError`."""
         root = self._root(query)
         async with root.open("GET", path) as response:
             return await root.whole(response, limit=_LIMIT)
+
+
+def templated(body: Mapping[str, Any]) -> dict[str, Any]:
+    """What of the body of a question goes into the model's template."""
+    return {name: body[name] for name in ("model", "messages", "tools", "chat_template_kwargs") if name in body}
 
 
 class RerankingServer(LocalServer):

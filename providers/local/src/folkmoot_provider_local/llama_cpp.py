@@ -9,16 +9,17 @@ import msgspec
 from folkmoot_sdk import (
     ChatRequest,
     ContextTooLong,
+    ImagePart,
     InvalidRequest,
     ModelInfo,
     PluginContext,
     ProviderError,
 )
 from folkmoot_sdk.chat_completions import ListedModel, check_named
-from folkmoot_sdk.http import Said
+from folkmoot_sdk.http import Asked, Said
 
 from folkmoot_provider_local import LlamaCppConfig, names
-from folkmoot_provider_local.dialect import RerankingServer, batch_of, chosen, in_order, quiet
+from folkmoot_provider_local.dialect import RerankingServer, batch_of, chosen, in_order, quiet, templated
 
 
 class _Settings(msgspec.Struct):
@@ -50,11 +51,20 @@ class Props(msgspec.Struct):
         return value if isinstance(value, bool) else None
 
 
+class _Prompt(msgspec.Struct):
+    prompt: str
+
+
+class _Tokens(msgspec.Struct):
+    tokens: list[int]
+
+
+_prompt_decoder, _tokens_decoder = msgspec.json.Decoder(_Prompt), msgspec.json.Decoder(_Tokens)
 _props_decoder = msgspec.json.Decoder(Props)
 
 
 class LlamaCpp(RerankingServer):
-    """Follows `ChatModel`, `Embedder` and `Reranker`; which of them it can, its flags and its model tell."""
+    """Follows `ChatModel`, `TokenCounter`, `Embedder` and `Reranker`; which it can, its flags and its model tell."""
 
     product = "llama.cpp"
     example = "http://localhost:8080/v1"
@@ -97,6 +107,15 @@ class LlamaCpp(RerankingServer):
         if request.reasoning_effort == "none":
             quiet(body)
         return body
+
+    async def count_tokens(self, request: ChatRequest) -> int | None:
+        """As its template and tokenizer have it; None with pictures, which they do not count. Raises `ProviderError`."""
+        if any(isinstance(part, ImagePart) for message in request.messages for part in message.content):
+            return None
+        asked, body = Asked(request.model), templated(self.body(request))
+        told = await self.tell("/apply-template", body, _prompt_decoder, asked)
+        text = {"model": request.model, "content": told.prompt, "add_special": True, "parse_special": True}
+        return len((await self.tell("/tokenize", text, _tokens_decoder, asked)).tokens)
 
     async def _props(self, name: str, row: ListedModel | None) -> Props:
         """Empty if the server does not tell, or has not loaded the model: to look must not load it."""

@@ -14,14 +14,21 @@ from folkmoot_sdk import (
     Unavailable,
 )
 from folkmoot_sdk.chat_completions import Quirks, check_named
-from folkmoot_sdk.http import Said
+from folkmoot_sdk.http import Asked, Said
 
 from folkmoot_provider_local import VllmConfig, names
-from folkmoot_provider_local.dialect import RerankingServer, batch_of, chosen, in_order, quiet
+from folkmoot_provider_local.dialect import RerankingServer, batch_of, chosen, in_order, quiet, templated
+
+
+class _Count(msgspec.Struct):
+    count: int
+
+
+_count_decoder = msgspec.json.Decoder(_Count)
 
 
 class Vllm(RerankingServer):
-    """Follows `ChatModel`, `Embedder` and `Reranker`; which of them its model can, its name tells."""
+    """Follows `ChatModel`, `TokenCounter`, `Embedder` and `Reranker`; which of them its model can, its name tells."""
 
     product = "vLLM"
     example = "http://localhost:8000/v1"
@@ -59,6 +66,11 @@ class Vllm(RerankingServer):
         body = super().body(msgspec.structs.replace(request, reasoning_effort=None))
         quiet(body)
         return body
+
+    async def count_tokens(self, request: ChatRequest) -> int:
+        """As its own template and tokenizer have it, pictures too. Raises `ProviderError`."""
+        body = templated(self.body(request))
+        return (await self.tell("/tokenize", body, _count_decoder, Asked(request.model))).count
 
     async def _alive(self) -> None:
         """`/v1/models` answers also when the engine is dead; `/health` knows, unless a proxy answers for it."""

@@ -22,6 +22,7 @@ from folkmoot_sdk.chat_completions import (
     Quirks,
     chat_body,
     check_named,
+    count_tokens,
     embed,
     list_models,
     list_models_if_any,
@@ -38,7 +39,7 @@ _SMALL_BATCH = 32
 
 
 class Connection:
-    """Follows `ChatModel`, `Embedder` and `Transcriber`."""
+    """Follows `ChatModel`, `TokenCounter`, `Embedder` and `Transcriber`."""
 
     def __init__(self, config: Config, context: PluginContext) -> None:
         """Raises `InvalidRequest` for an address that is none."""
@@ -84,6 +85,10 @@ class Connection:
             tools_effort=known.tools_effort if self._reach.openai else None,
         )
         return stream_chat(self._service, chat_body(request, quirks), Asked(request.model, "chat_models"))
+
+    async def count_tokens(self, request: ChatRequest) -> int | None:
+        """By OpenAI's own vocabularies, asking nobody; None for models of others."""
+        return await count_tokens(request, request.model)
 
     async def embed(self, request: EmbedRequest) -> Embeddings:
         """One vector a text, in order; more than a batch goes in several requests. Raises `ProviderError`."""

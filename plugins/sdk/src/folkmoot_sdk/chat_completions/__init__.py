@@ -22,6 +22,7 @@ from folkmoot_sdk.chat_completions.calls import (
 )
 from folkmoot_sdk.chat_completions.events import AnswerReader, read_usage
 from folkmoot_sdk.chat_completions.request import Quirks, chat_body, is_strict
+from folkmoot_sdk.chat_completions.tokens import count_tokens
 from folkmoot_sdk.chat_completions.transcription import transcribe
 from folkmoot_sdk.chat_completions.wire import Chunk, ListedModel
 
@@ -32,6 +33,7 @@ __all__ = [
     "Quirks",
     "chat_body",
     "check_named",
+    "count_tokens",
     "embed",
     "is_strict",
     "list_models",

@@ -1,0 +1,50 @@
+"""Calls of tools as they are stored: what another worker goes by, and what people are shown."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import msgspec
+from sqlalchemy import Table, bindparam, case, literal, select, update
+
+from folkmoot.conversations.models import ToolCall
+
+SHOWN = 2_000
+"""Characters of a result in an event."""
+_calls = cast("Table", ToolCall.__table__)
+OF_MESSAGE = select(ToolCall).where(ToolCall.message_id == bindparam("message"))
+LEFT_OPEN = (
+    update(_calls)
+    .where(_calls.c.message_id == bindparam("message"), _calls.c.status.in_(("waiting", "approved", "running")))
+    .values(
+        status="failed",
+        error=case((_calls.c.status == "running", literal("interrupted")), else_=literal("answer-ended")),
+        finished_at=bindparam("now"),
+    )
+)
+"""What becomes of the calls that an answer leaves behind when it ends."""
+
+
+def in_order(rows: list[ToolCall]) -> list[ToolCall]:
+    return sorted(rows, key=lambda row: (row.round, int(row.call_id.rpartition("-")[2])))
+
+
+def arguments_of(text: str) -> dict[str, Any] | None:
+    """The arguments as people are shown them and tools are given them; None if they are not a JSON object."""
+    try:
+        return msgspec.json.decode(text or "{}", type=dict[str, Any])
+    except (msgspec.DecodeError, RecursionError):
+        return None
+
+
+def completed(row: ToolCall) -> dict[str, Any]:
+    """What a call came to, as events tell it."""
+    told = {"call_id": row.call_id, "name": row.name, "status": row.status, "result": row.result[:SHOWN]}
+    return told | {"error": row.error}
+
+
+def described(row: ToolCall) -> dict[str, Any]:
+    """A call as events name it."""
+    arguments = arguments_of(row.arguments)
+    shown = row.arguments if arguments is None else arguments
+    return {"call_id": row.call_id, "name": row.name, "title": row.title, "arguments": shown}

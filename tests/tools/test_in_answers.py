@@ -1,0 +1,59 @@
+"""A real tool server in a whole answer: offered to the model, approved by who asks, called, and taken back."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.conversations.conftest import connected, eventually
+from tests.support.mcp_server import TOKEN
+from tests.support.openai_stub import OpenAIStub
+
+ASK = '[[call Maps__find_parcel {"number": "7"}]] [[results]]'
+
+
+@pytest.fixture
+async def stub():
+    async with OpenAIStub() as server:
+        yield server
+
+
+@pytest.fixture
+async def conversation(app, owner, server, tools_of, switched_on, stub):
+    """With an assistant that may call `find_parcel` at once."""
+    await connected(app, owner, stub)
+    space = await owner.space()
+    ids = await switched_on(space, (await tools_of(server))["find_parcel"], approval="never")
+    assistant = await owner.assistant(space, tool_ids=ids, builtin_tools=[])
+    return await owner.conversation(assistant)
+
+
+def offered(stub) -> list[str]:
+    asked = [request.body for request in stub.requests if request.path.endswith("/chat/completions")]
+    return [tool["function"]["name"] for tool in asked[-1].get("tools", [])]
+
+
+async def test_the_model_calls_it_and_answers_with_what_it_said(owner, conversation, stub, maps):
+    before = len(maps.seen)
+    answer = await owner.ask(conversation, ASK)
+    assert answer["status"] == "complete"
+    assert "parcel 7 lies by the lake" in answer["content"]
+    methods = [method for method, _ in maps.seen[before:]]
+    assert methods == ["POST", "POST", "POST", "DELETE"], "opened, told so, called and closed"
+    assert not any(TOKEN in str(request.body) for request in stub.requests)
+
+
+async def test_taken_back_by_the_organisation_it_is_not_offered_any_more(owner, conversation, stub, server):
+    await owner.ask(conversation, "Hello")
+    assert offered(stub) == ["Maps__find_parcel"]
+    assert (await owner.patch(f"/tool-servers/{server['id']}", json={"enabled": False})).status_code == 200
+    answer = await owner.ask(conversation, ASK)
+    assert offered(stub) == []
+    assert "by the lake" not in answer["content"]
+
+
+async def test_one_that_needs_approval_waits_for_who_asks(owner, conversation, server, tools_of):
+    find = (await tools_of(server))["find_parcel"]
+    assert (await owner.patch(f"/tools/{find['id']}", json={"approval": "always"})).status_code == 200
+    asked = await owner.post(f"/conversations/{conversation}/messages", json={"content": ASK})
+    message = asked.json()
+    assert message["status"] == "waiting"
