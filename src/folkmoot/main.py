@@ -26,6 +26,7 @@ from folkmoot.audit.routes import AuditController, PlatformAuditController
 from folkmoot.classification.routes import DataClassController
 from folkmoot.conversations.approval_routes import ApprovalController
 from folkmoot.conversations.attachment_routes import AttachmentController
+from folkmoot.conversations.conversation_routes import HistoryController
 from folkmoot.conversations.receipt_routes import ReceiptController, receipt_keys
 from folkmoot.conversations.routes import ConversationController, MessageController
 from folkmoot.conversations.tasks import answer_message
@@ -77,6 +78,7 @@ DOMAINS = (
     WebsiteController,
     CrawlController,
     ConversationController,
+    HistoryController,
     MessageController,
     ApprovalController,
     AttachmentController,

@@ -33,7 +33,8 @@ IDS_IN_BODIES = {
 }
 """Fields of bodies that name things, and whose kind of id stands there."""
 IDS_IN_QUERIES = {"group_id": "group_id", "reason_id": "reason_id", "actor_id": "user_id", "object_id": "space_id",
-                  "data_class_id": "class_id", "to_model": "model_id"}  # fmt: skip
+                  "data_class_id": "class_id", "to_model": "model_id", "assistant_id": "assistant_id",
+                  "branch": "message_id"}  # fmt: skip
 WITHOUT_THING = {"certificate_id": "tenant_id"}
 """Parameters of paths that are filled with another kind of id."""
 ORIGIN = "http://folkmoot.test"

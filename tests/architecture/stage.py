@@ -169,6 +169,22 @@ class Stage:
             await connection.execute(text("UPDATE messages SET status = 'streaming' WHERE id = :m"), {"m": message})
         return {"message_id": message}
 
+    async def regenerate_message(self):
+        conversation = await self.owner.conversation(self.one.ids["assistant_id"])
+        return {"message_id": (await self.owner.ask(conversation, "Where is it?"))["id"]}
+
+    async def continue_message(self):
+        given = await self.regenerate_message()
+        async with self.superuser.begin() as connection:
+            broke_off = "UPDATE messages SET status = 'stopped' WHERE id = :m"
+            await connection.execute(text(broke_off), {"m": given["message_id"]})
+        return given
+
+    async def unrate_message(self):
+        given = await self.regenerate_message()
+        await self._put(f"/messages/{given['message_id']}/feedback", rating="up")
+        return given
+
     async def revoke_api_key(self):
         return {"key_id": await self._key()}
 

@@ -260,7 +260,8 @@ async def test_an_answer_that_was_ended_is_not_opened_again_by_its_old_worker(ta
     tenant = Principal.system(talk.person.tenant_id)
     async with app.begin(tenant) as work:
         message = await work.session.get_one(Message, UUID(ended["id"]))
-    run = Run(message, message, [], SimpleNamespace(), message.id, [], message.id, text=["more"])
+    run = Run(message, message, [], SimpleNamespace(), message.id, [], message.id)
+    run.says("more")
     monkeypatch.setattr(module, "RENEW_SECONDS", 0.01)
     stopped = asyncio.Event()
     monkeypatch.setattr(app.part(Running), "stop", lambda _: stopped.set())

@@ -232,6 +232,94 @@ async def test_a_mistake_in_a_receipt_does_not_cost_the_answer(talk, monkeypatch
     assert missing.json()["code"] == "no-receipt"
 
 
+# tools
+
+
+async def ended(talk, message_id: str) -> dict:
+    async with asyncio.timeout(20):
+        while (message := await talk.message(message_id))["status"] in ("pending", "streaming"):  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+    return message
+
+
+async def test_calls_of_tools_stand_in_it_with_who_approved_them(talk, tools):
+    tools.has("look", "It is raining in Lund.")
+    tools.has("send", "sent", approval=True)
+    waits = await talk.ask('[[saying=Wait]] [[call look {"text": "Lund"}]] [[call send {"text": "Umbrella"}]] Well?')
+    assert waits["status"] == "waiting_for_approval"
+    missing = await talk.person.get(f"/messages/{waits['id']}/receipt")
+    assert missing.json()["code"] == "no-receipt", "it has not ended"
+    decided = {"call_id": "1-2", "approved": True}
+    assert (await talk.person.post(f"/messages/{waits['id']}/approvals", json=decided)).status_code == 200
+    done = await ended(talk, waits["id"])
+    told = await receipt_of(talk, done["id"])
+    look, send = told["tools"]
+    assert (look["name"], look["status"], look["decided_by"]) == ("look", "done", None)
+    assert look["arguments_sha256"] == sha256('{"text": "Lund"}')
+    assert look["result_sha256"] == sha256("It is raining in Lund.")
+    assert (send["name"], send["status"], send["decided_by"]) == ("send", "done", str(talk.person.user.id))
+    assert send["decided_at"] < send["finished_at"]
+    assert {"look", "send"} <= set(told["tools_offered"])
+    assert [item["round"] for item in told["prompts"]] == [1, 2], "what was noted before the approval is still there"
+    calls = [call for call in told["usage"]["calls"] if call["purpose"] == "answer"]
+    assert len(calls) == 2
+    assert told["answer"]["sha256"] == sha256(done["content"])
+    raw = (await file_of(talk, done["id"])).decode()
+    assert "Lund" not in raw
+    assert "Umbrella" not in raw
+
+
+async def test_an_answer_that_is_stopped_while_it_waits_has_a_receipt(talk, tools):
+    tools.has("send", "sent", approval=True)
+    waits = await talk.ask('[[saying=Wait]] [[call send {"text": "Umbrella"}]] Well?')
+    await talk.person.post(f"/messages/{waits['id']}/stop")
+    stopped = await ended(talk, waits["id"])
+    assert (stopped["status"], stopped["content"]) == ("stopped", "Wait")
+    told = await receipt_of(talk, stopped["id"])
+    assert (told["status"], told["answer"]["sha256"]) == ("stopped", sha256("Wait"))
+    (send,) = told["tools"]
+    assert send["status"] != "done"
+    assert send["decided_by"] is None
+    assert [item["round"] for item in told["prompts"]] == [1]
+    assert told["usage"]["cost_micros"] > 0
+
+
+async def test_an_answer_that_goes_on_names_the_one_that_broke_off(talk):
+    broken = await talk.ask("one two three four five six [[cut=4]]")
+    gone_on = await talk.person.post(f"/messages/{broken['id']}/continue")
+    assert gone_on.status_code in (200, 201), gone_on.text
+    done = await ended(talk, gone_on.json()["id"])
+    told = await receipt_of(talk, done["id"])
+    assert told["continues_id"] == broken["id"]
+    assert told["answer"]["sha256"] == sha256(done["content"])
+
+
+async def test_what_was_searched_for_is_told_by_its_hash(informed):
+    done = await informed.ask("How high may a fence be?")
+    (searched,) = (await receipt_of(informed, done["id"]))["searches"]
+    assert searched["kind"] in ("search", "whole")
+    assert searched["sha256"] == sha256("How high may a fence be?")
+    thanks = await informed.ask("Thanks!")
+    (nothing,) = (await receipt_of(informed, thanks["id"]))["searches"]
+    assert (nothing["kind"], nothing["sha256"]) == ("nothing", None)
+
+
+async def test_an_attachment_is_told_by_the_hash_of_its_file(talk):
+    data = b"A permit of 1974 for the fence of Ottilia Quendt."
+    sent = await talk.person.post(f"/conversations/{talk.id}/files", files=[("file", ("permit.txt", data))])
+    assert sent.status_code == 202, sent.text
+    file_id = sent.json()["items"][0]["id"]
+    body = {"content": "Is it still good?", "file_ids": [file_id]}
+    done = (await talk.person.post(f"/conversations/{talk.id}/messages", json=body)).json()
+    assert done["status"] == "complete", done
+    (file,) = (await receipt_of(talk, done["id"]))["attachments"]
+    assert (file["id"], file["kind"], file["size"]) == (file_id, "document", len(data))
+    assert file["sha256"] == hashlib.sha256(data).hexdigest()
+    raw = (await file_of(talk, done["id"])).decode()
+    assert "permit.txt" not in raw
+    assert "Quendt" not in raw
+
+
 # who may have it
 
 

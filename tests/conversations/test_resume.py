@@ -7,6 +7,7 @@ import random
 from contextlib import aclosing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from uuid import UUID
 
 import msgspec
@@ -98,7 +99,7 @@ async def test_what_readers_saw_of_a_killed_answer_is_kept_although_it_was_not_s
     for word in ("Saved ", "and seen, ", "and only seen."):
         writer.text("text.delta", word)
         await writer.flush()
-    run.text.append("Saved ")
+    run.says("Saved ")
     values = {"status": "streaming", "lease_until": lapsed(), **run.said()}
     await change(app, talk, pending["id"], **values)
     await find_left_answers(app, talk.person.tenant_id)
@@ -146,7 +147,7 @@ async def test_a_worker_that_wakes_after_it_was_overtaken_changes_nothing(talk, 
     sleeping.text("text.delta", "from the grave")
     sleeping.write("message.completed", {"message": {}})
     await sleeping.flush()
-    old.text.append("from the grave")
+    old.says("from the grave")
     await _finish(app, old, sleeping, "complete", None)
     assert await talk.message(pending["id"]) == done
     events = await talk.again(pending["id"])
@@ -184,7 +185,7 @@ async def test_a_worker_learns_by_its_next_renewal_that_it_was_overtaken(talk, a
     assert await claim(app, talk.person.tenant_id, UUID(pending["id"])) is not None
     told: list[UUID] = []
     monkeypatch.setattr(app.part(Running), "stop", told.append)
-    old.text.append("mine")
+    old.says("mine")
     renewing = asyncio.create_task(_renew(app, old))
     await eventually(lambda: told)
     renewing.cancel()
@@ -193,6 +194,28 @@ async def test_a_worker_learns_by_its_next_renewal_that_it_was_overtaken(talk, a
     await change(app, talk, pending["id"], lease_until=lapsed())
     await answer(app, talk.person.tenant_id, UUID(pending["id"]))
     assert (await asking).json()["status"] == "complete"
+
+
+async def test_a_database_that_is_away_for_a_moment_ends_no_answer(talk, app, unheard, monkeypatch):
+    monkeypatch.setattr("folkmoot.conversations.answer.RENEW_SECONDS", 0.01)
+    asking, pending = await talk.begin("Hej")
+    run = await claim(app, talk.person.tenant_id, UUID(pending["id"]))
+    tried: list[int] = []
+
+    def begin(principal):
+        tried.append(1)
+        if len(tried) < 3:
+            raise ConnectionRefusedError("the database is away")
+        return app.begin(principal)
+
+    run.says("Said meanwhile.")
+    renewing = asyncio.create_task(_renew(SimpleNamespace(begin=begin, part=app.part), run))
+    await eventually(lambda: len(tried) > 4)
+    renewing.cancel()
+    row = await row_of(app, talk, pending["id"])
+    assert (row.status, row.content) == ("streaming", "Said meanwhile.")
+    await _finish(app, run, await app.streams.writer(pending["id"]), "complete", None)
+    assert (await asking).json()["content"] == "Said meanwhile."
 
 
 async def test_a_reader_whose_stream_redis_lost_hears_the_end_from_the_row(talk, app, unheard, monkeypatch):

@@ -12,7 +12,7 @@ import pytest
 from folkmoot_sdk.errors import PluginError
 
 from folkmoot.cli import main
-from folkmoot.conversations.schemas import AnswerEvent
+from folkmoot.conversations.events import AnswerEvent
 from folkmoot.kit.errors import AppError
 from folkmoot.plugins import choose
 from tests.docs.blocks import ROOT

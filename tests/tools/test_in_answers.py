@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
-from tests.conversations.conftest import connected, eventually
+from tests.conversations.conftest import connected
 from tests.support.mcp_server import TOKEN
 from tests.support.openai_stub import OpenAIStub
 
@@ -21,6 +23,8 @@ async def stub():
 async def conversation(app, owner, server, tools_of, switched_on, stub):
     """With an assistant that may call `find_parcel` at once."""
     await connected(app, owner, stub)
+    model = next(item for item in (await owner.get("/models")).json()["items"] if item["name"] == "stub-chat")
+    assert (await owner.patch(f"/models/{model['id']}", json={"overrides": {"tools": True}})).status_code == 200
     space = await owner.space()
     ids = await switched_on(space, (await tools_of(server))["find_parcel"], approval="never")
     assistant = await owner.assistant(space, tool_ids=ids, builtin_tools=[])
@@ -51,9 +55,22 @@ async def test_taken_back_by_the_organisation_it_is_not_offered_any_more(owner, 
     assert "by the lake" not in answer["content"]
 
 
-async def test_one_that_needs_approval_waits_for_who_asks(owner, conversation, server, tools_of):
+async def test_one_that_needs_approval_is_called_once_who_asks_has_approved(
+    owner, conversation, server, tools_of, maps
+):
     find = (await tools_of(server))["find_parcel"]
     assert (await owner.patch(f"/tools/{find['id']}", json={"approval": "always"})).status_code == 200
-    asked = await owner.post(f"/conversations/{conversation}/messages", json={"content": ASK})
-    message = asked.json()
-    assert message["status"] == "waiting"
+    before = len(maps.seen)
+    message = (await owner.post(f"/conversations/{conversation}/messages", json={"content": ASK})).json()
+    assert message["status"] == "waiting_for_approval"
+    assert len(maps.seen) == before
+    (call,) = (await owner.get(f"/messages/{message['id']}/tool-calls")).json()["items"]
+    assert (call["name"], call["arguments"], call["status"]) == ("Maps__find_parcel", {"number": "7"}, "waiting")
+    decided = await owner.post(
+        f"/messages/{message['id']}/approvals", json={"call_id": call["call_id"], "approved": True}
+    )
+    assert decided.status_code == 200, decided.text
+    async with asyncio.timeout(20):
+        while (message := (await owner.get(f"/messages/{message['id']}")).json())["status"] != "complete":  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+    assert "parcel 7 lies by the lake" in message["content"]

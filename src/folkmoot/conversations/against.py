@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Container, Sequence
 
 from folkmoot.conversations.sources import Sources, Unit
-from folkmoot.conversations.wording import CLASSES, Token, Wording
+from folkmoot.conversations.vocabulary import CLASSES, LITTLE, SLOTS
+from folkmoot.conversations.wording import Token, Wording
 
 OTHERWISE = frozenset(
     {"figure", "figure of something else", "bound", "negation", "name", "word"} | {kind for kind, _ in CLASSES.values()}
@@ -36,9 +37,9 @@ def less(sources: Sources, said: Wording, window: Sequence[Unit]) -> str:
     denied = frozenset[str]().union(*(nearest for unit in window for nearest, _ in unit.said.denials))
     mine = frozenset[str]().union(*(nearest for nearest, _ in said.denials))
     marks = frozenset[str]().union(*(unit.said.marks for unit in window))
-    if "#oblige" in said.concepts - mine and "#oblige" not in concepts and not ("#permit" in denied or "only" in marks):
-        if concepts & {"#permit", "#advise"}:
-            return "duty"
+    bound = "#oblige" in concepts or "#permit" in denied or "only" in marks
+    if "#oblige" in said.concepts - mine and not bound and concepts & {"#permit", "#advise"}:
+        return "duty"
     if "all" in said.marks and not all("all" in unit.said.marks for unit in window):
         return "all"
     if said.denials and "only" in marks and not sources.meet(mine, denied):
@@ -216,62 +217,6 @@ def _before_the_same(mine: Sequence[Token], at: int, theirs: Sequence[Token], th
     )
 
 
-_LITTLE = frozenset(
-    [
-        "the",
-        "a",
-        "an",
-        "of",
-        "den",
-        "det",
-        "de",
-        "der",
-        "die",
-        "das",
-        "dem",
-        "des",
-        "ein",
-        "eine",
-        "einen",
-        "einem",
-        "einer",
-        "en",
-        "ett",
-    ]
-)
-_SLOTS = frozenset(
-    [
-        "by",
-        "to",
-        "from",
-        "at",
-        "with",
-        "of",
-        "in",
-        "for",
-        "av",
-        "till",
-        "från",
-        "hos",
-        "på",
-        "i",
-        "med",
-        "för",
-        "von",
-        "bei",
-        "durch",
-        "an",
-        "zu",
-        "zum",
-        "zur",
-        "beim",
-        "vom",
-        "im",
-        "mit",
-    ]
-)
-
-
 def _after_the_same(mine: Sequence[Token], at: int, theirs: Sequence[Token], there: int) -> bool:
     """After the same preposition, and that after the same word."""
     one, other = _slot(mine, at), _slot(theirs, there)
@@ -280,9 +225,9 @@ def _after_the_same(mine: Sequence[Token], at: int, theirs: Sequence[Token], the
 
 def _slot(tokens: Sequence[Token], at: int) -> tuple[str, str] | None:
     place = at - 1
-    while place >= 0 and tokens[place].word in _LITTLE and tokens[place].word not in _SLOTS:
+    while place >= 0 and tokens[place].word in LITTLE and tokens[place].word not in SLOTS:
         place -= 1
-    if place < 1 or tokens[place].word not in _SLOTS or tokens[place].part != tokens[at].part:
+    if place < 1 or tokens[place].word not in SLOTS or tokens[place].part != tokens[at].part:
         return None
     before = tokens[place - 1]
     return None if before.stop else (before.key, tokens[place].word)

@@ -16,6 +16,7 @@ from uuid import UUID
 import msgspec
 from folkmoot_sdk import ProviderError
 from sqlalchemy import select, update
+from sqlalchemy.exc import DBAPIError
 
 from folkmoot.conversations.calls import Waits
 from folkmoot.conversations.claim import LEASE, claim
@@ -134,14 +135,18 @@ async def _renew(app: App, run: Run) -> None:
     """Keep the lease, and see a request to stop whose message was lost."""
     while True:
         await asyncio.sleep(RENEW_SECONDS)
-        async with app.begin(run.principal) as work:
-            values: dict[str, Any] = {"lease_until": datetime.now(UTC) + LEASE}
-            if run.size > run.safe:
-                # What was said so far survives even a kill.
-                values |= {"status": "streaming", **run.said()}
-            stop = await work.session.scalar(
-                update(Message).where(*run.mine).values(**values).returning(Message.stop_requested)
-            )
+        values: dict[str, Any] = {"lease_until": datetime.now(UTC) + LEASE}
+        if run.size > run.safe:
+            # What was said so far survives even a kill.
+            values |= {"status": "streaming", **run.said()}
+        renewal = update(Message).where(*run.mine).values(**values).returning(Message.stop_requested)
+        try:
+            async with app.begin(run.principal) as work:
+                stop = await work.session.scalar(renewal)
+        except (DBAPIError, OSError) as error:
+            # The lease holds for some more tries: a database that is away for a moment ends no answer.
+            log.warning("answer.not_renewed", message_id=str(run.message.id), error=repr(error))
+            continue
         if stop is not False:  # asked to, or the message is gone or was ended by the sweep
             app.part(Running).stop(run.message.id)
 

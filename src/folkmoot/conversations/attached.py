@@ -162,14 +162,26 @@ async def attach(app: App, run: Run, writer: StreamWriter, route: Route, files: 
     """Give the answer what it needs of the files. Raises what models raise."""
     if files is None:
         return
-    run.images = await _pictures(app, run, files, sees=route.first.info.vision)
-    if run.turns or not run.attached:
+    run.images, missed = await _pictures(app, run, files, sees=route.first.info.vision)
+    if run.turns:
         # What goes along was found before the tools were called.
         return
-    left = _unread(files)
     small_talk = not decide(run.question.content, run.history).search
     if small_talk and not run.question.file_ids:
         return
+    left = _unread(files)
+    if missed:
+        left.append(_left(missed, "had no room beside the others", "images"))
+    if run.attached:
+        left += await _give(app, run, writer, route, files)
+    if left:
+        run.trace["left_out"] = [*run.trace.get("left_out", []), *left]
+        writer.write("context.reduced", {"left_out": run.trace["left_out"]})
+
+
+async def _give(app: App, run: Run, writer: StreamWriter, route: Route, files: Files) -> list[dict[str, Any]]:
+    """Let the documents' passages go along. Returns what was left out."""
+    left: list[dict[str, Any]] = []
     sizes = await _sizes(app, run)
     if blank := [piece.name for piece in files.pieces if piece.status == "ready" and piece.id not in sizes]:
         left.append(_left(len(blank), f"no text was found in {_names(blank)}"))
@@ -188,12 +200,8 @@ async def attach(app: App, run: Run, writer: StreamWriter, route: Route, files: 
     if plan.read:
         passages = await _chunks(app, run, plan.read)
         left += await read_whole(app, run, writer, route, passages, room=plan.room)
-    run.trace["files"] = {
-        "whole": len(plan.whole),
-        "searched": len(plan.searched),
-        "read": len(plan.read),
-    }
-    _tell(run, writer, left)
+    run.trace["files"] = {"whole": len(plan.whole), "searched": len(plan.searched), "read": len(plan.read)}
+    return left
 
 
 # Waiting
@@ -385,24 +393,26 @@ async def _search(app: App, run: Run, ids: Sequence[UUID]) -> tuple[str, list[Hi
     return query, found.hits
 
 
-async def _pictures(app: App, run: Run, files: Files, *, sees: bool) -> list[ImagePart]:
-    """Of the newest question, then earlier ones, as many as go into one request."""
+async def _pictures(app: App, run: Run, files: Files, *, sees: bool) -> tuple[list[ImagePart], int]:
+    """Of the newest question, then earlier ones, as many as go into one request; and how many do not."""
     found: list[ImagePart] = []
-    room = MOST_IMAGE_BYTES
+    room, missed = MOST_IMAGE_BYTES, 0
     for attachment, key in files.images:
         if not sees and attachment.id not in files.newest:
             continue
         if len(found) == MOST_IMAGES or attachment.size > room:
+            missed += 1
             continue
         room -= attachment.size
         try:
             data = await app.storage.read_bytes(run.message.tenant_id, key)
         except Missing:
             log.warning("attachment.missing", attachment_id=str(attachment.id))
+            missed += 1
             continue
         picture = await asyncio.to_thread(pictures.read, data)
         found.append(ImagePart(picture.media_type, picture.data, width=picture.width, height=picture.height))
-    return found
+    return found, missed
 
 
 # Telling
@@ -417,8 +427,8 @@ def _unread(files: Files) -> list[dict[str, Any]]:
     return left
 
 
-def _left(count: int, why: str) -> dict[str, Any]:
-    return {"what": "files", "count": count, "why": why}
+def _left(count: int, why: str, what: str = "files") -> dict[str, Any]:
+    return {"what": what, "count": count, "why": why}
 
 
 def _names(names: Iterable[str]) -> str:
@@ -426,9 +436,3 @@ def _names(names: Iterable[str]) -> str:
     known = list(names)
     more = f" and {len(known) - 3} more" if len(known) > 3 else ""
     return ", ".join(known[:3]) + more
-
-
-def _tell(run: Run, writer: StreamWriter, left: list[dict[str, Any]]) -> None:
-    if left:
-        run.trace["left_out"] = [*run.trace.get("left_out", []), *left]
-        writer.write("context.reduced", {"left_out": run.trace["left_out"]})

@@ -240,8 +240,8 @@ async def _of(first: Sequence[bytes], rest: AsyncIterator[bytes] | None = None) 
 
 
 async def _picture(name: str, head: bytes, chunks: AsyncIterator[bytes]) -> pictures.Picture:
-    data = bytearray(head)
-    async for chunk in chunks:
+    data = bytearray()
+    async for chunk in _of([head], chunks):
         data += chunk
         if len(data) > pictures.LARGEST:
             most = pictures.LARGEST / 1_048_576

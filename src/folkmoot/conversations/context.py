@@ -36,7 +36,8 @@ KEPT = 0.5
 """Of the room for turns, the newest keep so much when the others are summarised, so that it holds for a while."""
 DENSER = 1.5
 """By so much more is estimated after a model said that it was too long."""
-OURS = ("turns", "passages", "images", "results")
+LEFT_OUT = "the oldest had no room any more"
+SUMMARISED = "the oldest went along as a summary"
 
 
 def _older() -> Any:
@@ -69,6 +70,7 @@ class Context:
         self._summarised = False
         self._unread = 0
         self._prompt: Prompt | None = None
+        self._told: list[dict[str, Any]] = []
 
     async def build(self, *, last: bool) -> Build:
         """The requests for the next round. Each raises `ContextTooLong` for a model that the question is too long for.
@@ -180,15 +182,18 @@ class Context:
     def _tell(self, prompt: Prompt) -> None:
         """Once, unless more has to go in a later round."""
         run = self._run
-        told: list[dict[str, Any]] = [item for item in run.trace.get("left_out", []) if item["what"] not in OURS]
+        ours: list[dict[str, Any]] = list(prompt.left_out)
         gone = prompt.dropped + self._unread
-        if gone:
-            told.append({"what": "turns", "count": gone, "why": "the oldest had no room any more"})
         if run.summary is not None:
-            why = "the oldest went along as a summary"
-            told.append({"what": "turns", "count": run.summary.messages, "why": why})
-        told += prompt.left_out
-        if told != run.trace.get("left_out", []):
+            ours.insert(0, {"what": "turns", "count": run.summary.messages, "why": SUMMARISED})
+        if gone:
+            ours.insert(0, {"what": "turns", "count": gone, "why": LEFT_OUT})
+        before: list[dict[str, Any]] = run.trace.get("left_out", [])
+        # Others tell of files and of pictures, and an earlier worker may have told of the same.
+        mine = {(item["what"], item["why"]) for item in (*self._told, *ours)}
+        told = [item for item in before if (item["what"], item["why"]) not in mine] + ours
+        self._told = ours
+        if told != before:
             run.trace["left_out"] = told
             self._writer.write("context.reduced", {"left_out": told})
 

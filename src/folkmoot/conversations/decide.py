@@ -63,6 +63,8 @@ def refers_back(question: str, before: Sequence[str] = ()) -> str | None:
     if not small:
         return "it has no words of its own"
     code = language_of(small, before)
+    if not code:
+        return None
     grammar = grammar_of(code)
     if _begins(small, grammar.links):
         return "it begins as a continuation"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from itertools import islice
 
 _UNITS: dict[str, tuple[str, float]] = {
     name: (kind, factor)
@@ -95,27 +96,11 @@ _WRITTEN: dict[str, float] = {
 }  # fmt: skip
 """Without those that are common words elsewhere, as "to" and "elf"."""
 _TIMES = {"twice", "once", "thrice", "zweimal", "einmal", "dreimal", "viermal", "fünfmal"}
-_ARTICLES = frozenset(
-    [
-        "a",
-        "an",
-        "one",
-        "en",
-        "ett",
-        "ein",
-        "eine",
-        "einen",
-        "einem",
-        "einer",
-        "eines",
-        "et",
-        "un",
-        "une",
-        "una",
-        "uno",
-        "een",
-    ]
-)
+_ARTICLES = {
+    word
+    for words in ("a an one en ett ein eine einen einem einer eines et un une una uno een",)
+    for word in words.split()
+}
 """Before a unit they may count: "a year" is twelve months."""
 _ORDINALS = {
     word: float(value)
@@ -129,10 +114,11 @@ _ORDINALS = {
     )
     for word in words.split()
 }
-_HALVES = frozenset(
-    ["half", "halv", "halva", "halvt", "hälften", "halbe", "halben", "halber", "halbes", "halb", "hälfte"]
-)
-
+_HALVES = {
+    word
+    for words in ("half halv halva halvt hälften halbe halben halber halbes halb hälfte",)
+    for word in words.split()
+}
 _COUNTING = frozenset(_WRITTEN) | _TIMES | _ARTICLES | frozenset(_ORDINALS) | _HALVES
 
 MONTHS: dict[str, int] = {
@@ -159,11 +145,14 @@ _DATE = re.compile(
     re.IGNORECASE,
 )
 _NUMBER = re.compile(
-    r"(?<![^\W\d_])(?<![\d][.,:])(?P<digits>\d{1,3}(?:[ \u00a0\u202f.,'’]\d{3})+(?:[.,]\d{1,2})?(?!\d)|\d+(?:[.,:]\d+)?)"
+    r"(?<![^\W\d_])(?<![\d][.,:])"
+    r"(?P<digits>\d{1,3}(?:[ \u00a0\u202f.,'’]\d{3})+(?:[.,]\d{1,2})?(?!\d)|\d+(?:[.,:]\d+)?)"
     r"(?P<ordinal>st\b|nd\b|rd\b|th\b|:[ae]\b)?"
     r"(?:[ \u00a0\u202f]?-?(?P<unit>(?:[^\W\d_]|[%‰€$£°²])+\.?(?:m\.)?|m2))?"
 )
 _WORD = re.compile(r"[^\W\d_]+")
+MOST = 40
+"""Figures of one sentence; what has more is a table, of which these are compared."""
 _DIGIT = re.compile(r"\d")
 _SIGNS = {"€": "euro", "$": "dollar", "£": "pound"}
 
@@ -176,7 +165,7 @@ class Figure:
     end: int
     """With its unit."""
     values: frozenset[tuple[str, float]]
-    """What it may mean: a number `n`, minutes of the day `t`, or a date `d` as month and day."""
+    """What it may mean: a number `n`, a ratio `r`, minutes of the day `t`, or a date `d` as month and day."""
     kind: str = ""
     """Of its unit; empty if it has none."""
     factor: float = 1.0
@@ -208,16 +197,16 @@ class Figure:
 
 
 def figures(text: str) -> list[Figure]:
-    """Those of a text, in order."""
+    """Those of a text, in order, at most `MOST`."""
     found: list[Figure] = []
     taken: list[tuple[int, int]] = []
     if _DIGIT.search(text):
-        for match in _DATE.finditer(text):
+        for match in islice(_DATE.finditer(text), MOST):
             date = _date(match)
             if date is not None:
                 found.append(date)
                 taken.append(match.span())
-        for match in _NUMBER.finditer(text):
+        for match in islice(_NUMBER.finditer(text), MOST):
             if not any(start < match.end() and match.start() < end for start, end in taken):
                 found.append(_number(match, text))
                 taken.append((found[-1].start, found[-1].end))
@@ -225,11 +214,13 @@ def figures(text: str) -> list[Figure]:
     for place, match in enumerate(words):
         word = match.group().lower()
         figure = _written(word, words, place, text) if word in _COUNTING else None
+        if len(found) >= MOST:
+            break
         if figure is not None and not any(start < figure.end and match.start() < end for start, end in taken):
             found.append(figure)
             taken.append((figure.start, figure.end))
     found.sort(key=lambda figure: figure.start)
-    return found
+    return found[:MOST]
 
 
 def _date(match: re.Match[str]) -> Figure | None:
@@ -290,7 +281,7 @@ def _meanings(digits: str) -> frozenset[tuple[str, float]]:
         if int(left[:6]) <= 24 and len(right) == 2 and int(right) < 60:
             return frozenset({("t", int(left) * 60.0 + int(right))})
         # A scale or a ratio.
-        return frozenset({("n", _value(left)), ("r", _value(right))})
+        return frozenset({("r", _value(left) / max(1.0, _value(right)))})
     marks = re.findall(r"[.,]", plain)
     last = max(plain.rfind("."), plain.rfind(","))
     after = len(plain) - last - 1

@@ -11,7 +11,7 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, Text, bindparam, cast, func, literal_column, or_, select
-from sqlalchemy.dialects.postgresql import TSQUERY
+from sqlalchemy.dialects.postgresql import TSQUERY, distinct_on
 
 from folkmoot.conversations.models import Conversation, Message
 from folkmoot.conversations.schemas import ConversationOut
@@ -68,7 +68,7 @@ _HITS = (
     select(Message.conversation_id, Message.id)
     .join(Conversation, Conversation.id == Message.conversation_id)
     .where(*_MINE, _has(Message.words))
-    .distinct(Message.conversation_id)
+    .ext(distinct_on(Message.conversation_id))
     .order_by(Message.conversation_id, Message.id.desc())
     .subquery()
 )

@@ -90,9 +90,9 @@ def checked(written: str, question: str, given: str) -> str | None:
     line = _LABEL.sub("", lines[0].strip()).strip(" \"'“”„«»`*")
     if not line or len(line) > LONGEST:
         return None
-    keys, theirs, own = _keys(line), _keys(given), _keys(question)
-    # It keeps to what was said: at most one word in three is its own, and some of the question's are still there.
-    if not keys or 3 * len(keys - theirs) > len(keys) or (own and not own & keys and not is_assent(question)):
+    keys, theirs, own = _keys(line), _keys(given), _keys(" ".join(_salient(question, ())))
+    # It keeps to what was said: at most half of its words are its own, and some of the question's are still there.
+    if not keys or 2 * len(keys - theirs) > len(keys) or (own and not own & keys and not is_assent(question)):
         return None
     return line
 

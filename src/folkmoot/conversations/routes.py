@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, cast, get_args
 from uuid import UUID
 
-from litestar import Controller, Request, Response, delete, get, post
+from litestar import Controller, Request, Response, delete, get, post, put
 from litestar.datastructures import State
 from litestar.di import NamedDependency
 from litestar.openapi.datastructures import ResponseSpec
@@ -17,10 +17,11 @@ from litestar.response import Stream
 
 from folkmoot.ai.catalogue import Catalogue
 from folkmoot.conversations import ask as asking
+from folkmoot.conversations import feedback, tree
 from folkmoot.conversations.events import AnswerEvent
 from folkmoot.conversations.follow import follow, told
 from folkmoot.conversations.models import Message
-from folkmoot.conversations.schemas import Ask, ConversationCreate, ConversationOut, MessageOut, Origin
+from folkmoot.conversations.schemas import Anew, Ask, ConversationCreate, ConversationOut, MessageOut, Origin, Rate
 from folkmoot.conversations.service import ConversationService
 from folkmoot.conversations.tasks import answer_message
 from folkmoot.kit.access import Permission, Principal, Scope
@@ -39,6 +40,11 @@ LastEventId = Annotated[
     str | None,
     HeaderParameter(name="Last-Event-ID", max_length=40, description="`id` of the last event that was read."),
 ]
+Archived = Annotated[bool, QueryParameter(description="Those that were archived, instead of the others.")]
+OfAssistant = Annotated[UUID | None, QueryParameter(description="Only those with this assistant.")]
+Branch = Annotated[UUID | None, QueryParameter(description="Only this message and those above it.")]
+Most = Annotated[int, QueryParameter(ge=1, le=1_000, description="Most messages to return.")]
+Verb = Callable[..., Awaitable[Message]]
 From = Annotated[Origin, QueryParameter(description="`api`: those that programs had through `/v1`.")]
 EVENTS = ResponseSpec(
     AnswerEvent,
@@ -48,6 +54,7 @@ EVENTS = ResponseSpec(
 )
 
 
+CHAT = needs(Permission.SPACES, scope=Scope.CHAT)
 OPEN_TO_KEYS = needs(Permission.SPACES, scope=Scope.CHAT, assistant_key=True)
 """The key of an assistant lists and deletes nothing: pages that hold it show it to everybody who visits them."""
 
@@ -85,10 +92,18 @@ class ConversationController(Controller):
 
     @get("/conversations", operation_id="list_conversations", summary="List my conversations")
     async def page(
-        self, work: NamedDependency[Work], limit: Limit = 50, cursor: Cursor = None, origin: From = "app"
+        self,
+        work: NamedDependency[Work],
+        limit: Limit = 50,
+        cursor: Cursor = None,
+        origin: From = "app",
+        archived: Archived = False,
+        assistant_id: OfAssistant = None,
     ) -> Page[ConversationOut]:
-        """Newest first."""
-        rows, after = await ConversationService(work).page(limit, cursor, origin=origin)
+        """Pinned ones first, then those where something was asked last. Of programs' calls the newest first."""
+        rows, after = await ConversationService(work).page(
+            limit, cursor, origin=origin, archived=archived, assistant_id=assistant_id
+        )
         return Page(items=[ConversationOut.of(row) for row in rows], next_cursor=after)
 
     @get(
@@ -103,9 +118,11 @@ class ConversationController(Controller):
     @delete(
         "/conversations/{conversation_id:uuid}", operation_id="delete_conversation", summary="Delete a conversation"
     )
-    async def remove(self, work: NamedDependency[Work], conversation_id: FromPath[UUID]) -> None:
-        """Its messages go with it."""
-        await ConversationService(work).delete(conversation_id)
+    async def remove(
+        self, app: NamedDependency[App], work: NamedDependency[Work], conversation_id: FromPath[UUID]
+    ) -> None:
+        """Its messages and files go with it. Answers that are under way end."""
+        await ConversationService(work).delete(conversation_id, app.streams)
 
     @get(
         "/conversations/{conversation_id:uuid}/messages",
@@ -114,10 +131,15 @@ class ConversationController(Controller):
         opt=OPEN_TO_KEYS,
     )
     async def messages(
-        self, work: NamedDependency[Work], conversation_id: FromPath[UUID], limit: Limit = 50, cursor: Cursor = None
+        self,
+        work: NamedDependency[Work],
+        conversation_id: FromPath[UUID],
+        limit: Most = 50,
+        cursor: Cursor = None,
+        branch: Branch = None,
     ) -> Page[MessageOut]:
-        """Oldest first."""
-        rows, after = await ConversationService(work).messages(conversation_id, limit, cursor)
+        """Oldest first. Questions and answers form a tree by `parent_id`; `branch` picks the way to one of them."""
+        rows, after = await ConversationService(work).messages(conversation_id, limit, cursor, branch=branch)
         return Page(items=[MessageOut.of(row) for row in rows], next_cursor=after)
 
     @post(
@@ -152,9 +174,7 @@ class ConversationController(Controller):
                 streams=app.streams,
                 models=models,
             )
-        if "text/event-stream" in request.headers.get("accept", ""):
-            return cast("Response[MessageOut]", _stream(app, principal, message, after=0, status=201))
-        return Response(MessageOut.of(await told(app, principal, message)), status_code=201)
+        return await _answered(app, request, message)
 
 
 class MessageController(Controller):
@@ -193,10 +213,90 @@ class MessageController(Controller):
             raise BadRequest("this message is a question: only answers have a stream")
         return _stream(app, principal, message, after=after, status=200)
 
+    @post(
+        "/{message_id:uuid}/regenerate",
+        operation_id="regenerate_message",
+        summary="Have a question answered anew",
+        operation_class=AskOperation,
+        opt={**CHAT, "idempotent": True},
+    )
+    async def regenerate(
+        self,
+        app: NamedDependency[App],
+        request: Request[Any, Any, State],
+        message_id: FromPath[UUID],
+        data: JSONBody[Anew | None] = None,
+        idempotency_key: IdempotencyKey = None,
+    ) -> Response[MessageOut]:
+        """By the same model or another one. The new answer stands beside the one that was there, which stays.
+
+        `message_id` is an answer, or a question. Streams or waits as asking does.
+        """
+        return await _anew(tree.regenerate, app, request, message_id, data, idempotency_key)
+
+    @post(
+        "/{message_id:uuid}/continue",
+        operation_id="continue_message",
+        summary="Go on with an answer that broke off",
+        operation_class=AskOperation,
+        opt={**CHAT, "idempotent": True},
+    )
+    async def go_on(
+        self,
+        app: NamedDependency[App],
+        request: Request[Any, Any, State],
+        message_id: FromPath[UUID],
+        data: JSONBody[Anew | None] = None,
+        idempotency_key: IdempotencyKey = None,
+    ) -> Response[MessageOut]:
+        """One that failed, was stopped, or was cut off. A new answer beside it begins with its text and goes on there.
+
+        Streams or waits as asking does; the first `text.delta` is the text that was there.
+        """
+        return await _anew(tree.resume, app, request, message_id, data, idempotency_key)
+
+    @put("/{message_id:uuid}/feedback", operation_id="rate_message", summary="Rate an answer", opt=CHAT)
+    async def rate(
+        self, work: NamedDependency[Work], message_id: FromPath[UUID], data: JSONBody[Rate]
+    ) -> MessageOut:
+        """In the place of an earlier rating. The organisation hears rating and reason; the comment stays yours."""
+        return MessageOut.of(await feedback.rate(work, message_id, data))
+
+    @delete("/{message_id:uuid}/feedback", operation_id="unrate_message", summary="Take a rating back", opt=CHAT)
+    async def unrate(self, work: NamedDependency[Work], message_id: FromPath[UUID]) -> None:
+        """Nothing happens if there is none."""
+        await feedback.unrate(work, message_id)
+
     @post("/{message_id:uuid}/stop", operation_id="stop_message", summary="Stop an answer", status_code=202)
     async def stop(self, work: NamedDependency[Work], message_id: FromPath[UUID]) -> MessageOut:
         """What was said is kept; the stream ends with `message.completed` and the status `stopped`."""
         return MessageOut.of(await ConversationService(work).stop(message_id))
+
+
+async def _anew(
+    verb: Verb,
+    app: App,
+    request: Request[Any, Any, State],
+    message_id: UUID,
+    data: Anew | None,
+    key: str | None,
+) -> Response[MessageOut]:
+    principal = principal_of(request)
+    models = await app.part(Catalogue).of(principal.tenant)
+    async with app.begin(principal) as work:
+        model_id = data.model_id if data is not None else None
+        message = await verb(
+            work, message_id, model_id, key=key, answer=answer_message, streams=app.streams, models=models
+        )
+    return await _answered(app, request, message)
+
+
+async def _answered(app: App, request: Request[Any, Any, State], message: Message) -> Response[MessageOut]:
+    """The answer that was asked for, as the client wants it: as it comes, or whole."""
+    principal = principal_of(request)
+    if "text/event-stream" in request.headers.get("accept", ""):
+        return cast("Response[MessageOut]", _stream(app, principal, message, after=0, status=201))
+    return Response(MessageOut.of(await told(app, principal, message)), status_code=201)
 
 
 def _stream(app: App, principal: Principal, message: Message, *, after: int, status: int) -> Stream:

@@ -175,9 +175,9 @@ _THINGS = (
 _NOT = r"(?:not|n['’]t|no|nothing|none|neither|inte|ingen|inget|inga|ingenting|saknar|saknas|nicht|nichts|kein\w*)"
 _TELLS = (
     r"(?:say|says|said|mention\w*|contain\w*|state[sd]?|specif\w+|answer\w*|include[sd]?|provide[sd]?|cover|"
-    r"give|gives|address|describe[sd]?|tell|tells|have|has|indicate[sd]?|explain\w*|define[sd]?|find|found|information|säger|nämn\w+|"
-    r"anger|anges|innehåller|beskriv\w+|svara?r?|ger|framgår|står|finns|tar upp|uppgifte?r?|besked|enthalten|enthält|sagen|sagt|"
-    r"nennen|genannt|erwähn\w+|beantwort\w+|geben|gibt|steht|stehen|angegeben|angaben|antwort|gefunden|finden|informationen)"
+    r"give|gives|address|describe[sd]?|tell|tells|have|has|indicate[sd]?|explain\w*|define[sd]?|find|found|information|säger|"
+    r"nämn\w+|anger|anges|innehåller|beskriv\w+|svara?r?|ger|framgår|står|finns|tar upp|uppgifte?r?|besked|enthalten|"
+    r"enthält|sagen|sagt|nennen|genannt|erwähn\w+|beantwort\w+|geben|gibt|steht|stehen|angegeben|angaben|antwort|gefunden|finden|informationen)"
 )
 _REFUSAL = re.compile(
     rf"""\b{_THINGS}\b[^.;]{{0,40}}?(?:\b{_TELLS}\b[^.;]{{0,30}}\b{_NOT}\b|{_NOT}\b[^.;]{{0,30}}\b{_TELLS}\b)

@@ -65,10 +65,11 @@ class Sources:
     alike: dict[str, dict[str, float]] = field(default_factory=dict[str, dict[str, float]])
 
     @classmethod
-    def of(cls, passages: Iterable[CitedPassage]) -> Sources:
+    def of(cls, passages: Iterable[CitedPassage], language: str = "") -> Sources:
+        """`language` is that of passages that are too short to tell."""
         sources = cls(list(passages))
         spoken = [language_of(passage.text) for passage in sources.passages]
-        sources.language = max(set(spoken) - {""}, key=spoken.count, default="")
+        sources.language = max(set(spoken) - {""}, key=spoken.count, default=language)
         for place, passage in enumerate(sources.passages):
             language = spoken[place] or sources.language
             sources.languages.append(language)

@@ -23,6 +23,8 @@ ENOUGH = 0.56
 """Share of a sentence's words, by weight, from which on a passage says it."""
 SOME = 0.3
 """From which on a passage says part of it."""
+MOST_PARTS = 6
+"""Clauses of a sentence that are also looked for by themselves."""
 _MARKER = re.compile(r"\[\d{1,3}\]")
 _NEARLY = 0.12
 _PLAINLY = 0.85
@@ -57,17 +59,24 @@ def check(
     Of passages that support it nearly as well, those to `prefer` are taken.
     """
     plain = _MARKER.sub(lambda match: " " * len(match.group()), sentence)
-    language = language_of(plain, language or sources.language)
-    said = wording(plain, language)
+    spoken = language_of(plain, language or sources.language)
+    said = wording(plain, spoken)
     if not said.keys and not any(not figure.soft for figure in said.figures):
         return None
-    units = [unit for unit in sources.units if only is None or sources.passages[unit.passage].n == only]
-    found = _found(sources, said, language, units, prefer)
+    own: list[Unit] = []
+    foreign: list[Unit] = []
+    for unit in sources.units:
+        if only is None or sources.passages[unit.passage].n == only:
+            (foreign if sources.foreign(spoken, unit) else own).append(unit)
+    if not foreign and len(said.keys) > 1 and not any(map(sources.near, said.keys)) and not language_of(plain):
+        # Not one word in common: whatever language it is in, it is another.
+        foreign = own
+    found = _found(sources, said, own, foreign, prefer)
     if found.support == "supported":
         return found
     parts = _parts(plain, said)
-    if len(parts) > 1:
-        return _joined(found, [_found(sources, wording(part, language), language, units) for part in parts])
+    if 1 < len(parts) <= MOST_PARTS:
+        return _joined(found, [_found(sources, wording(part, spoken), own, foreign) for part in parts])
     return found
 
 
@@ -82,8 +91,9 @@ def _joined(whole: Found, parts: Sequence[Found]) -> Found:
     return replace(best, support="weak", why="joined")
 
 
-def _found(sources: Sources, said: Wording, language: str, units: Sequence[Unit], prefer: Container[int] = ()) -> Found:
-    own = [unit for unit in units if not sources.foreign(language, unit)]
+def _found(
+    sources: Sources, said: Wording, own: Sequence[Unit], foreign: Sequence[Unit], prefer: Container[int] = ()
+) -> Found:
     found: list[Found] = []
     for window in sources.windows(said, own):
         if len(window) > 1 and any(one.support == "supported" and one.share > _PLAINLY for one in found):
@@ -94,10 +104,6 @@ def _found(sources: Sources, said: Wording, language: str, units: Sequence[Unit]
     # What the best passage says otherwise is not borne out by another that shares fewer of its words.
     if against is not None and against.share >= best.share + (0.1 if best.support == "supported" else 0.0):
         best = against
-    foreign = [unit for unit in units if sources.foreign(language, unit)]
-    if len(said.keys) > 1 and not any(sources.near(key) for key in said.keys):
-        # Not one word in common: whatever language it is in, it is another.
-        foreign = list(units)
     if best.support != "supported" and foreign:
         across = _across(sources, said, foreign)
         best = max(best, across, key=lambda one: one.rank)

@@ -33,7 +33,7 @@ def cite(run: Run, n: int, sentence: str) -> dict[str, Any]:
     passage = run.passages[n]
     if len(run.citations) >= MOST_CITATIONS:
         return cited(passage, *quote_for(passage.text, sentence))
-    found = check(_sources(run), sentence, only=n) if is_claim(sentence) else None
+    found = check(_sources(run, sentence), sentence, only=n) if is_claim(sentence) else None
     place = quote_for(passage.text, sentence)
     if found is None:
         return cited(passage, *place)
@@ -51,7 +51,7 @@ async def verify(run: Run, writer: StreamWriter) -> None:
     if len(content) > LONG or sum(len(passage.text) for passage in run.passages.values()) > LONG_SOURCES:
         found, unchecked = await asyncio.to_thread(checked, content, list(run.passages.values()))
     else:
-        found, unchecked = checked(content, list(run.passages.values()), _sources(run))
+        found, unchecked = checked(content, list(run.passages.values()), _sources(run, content))
     run.sentences = found
     if unchecked:
         run.trace["unchecked_sentences"] = unchecked
@@ -62,9 +62,9 @@ def checked(
     content: str, passages: Sequence[CitedPassage], sources: Sources | None = None
 ) -> tuple[list[dict[str, Any]], int]:
     """(what was found of each sentence that claims something, how many more there are)."""
-    sources = sources or Sources.of(passages)
-    by_number = {passage.n: passage for passage in passages}
     language = language_of(content)
+    sources = sources or Sources.of(passages, language)
+    by_number = {passage.n: passage for passage in passages}
     named = [(match.start(), int(match.group(1))) for match in markers(content)]
     found: list[dict[str, Any]] = []
     unchecked = place = 0
@@ -94,7 +94,7 @@ def _told(start: int, end: int, found: Found, passages: dict[int, CitedPassage])
     }
 
 
-def _sources(run: Run) -> Sources:
+def _sources(run: Run, said: str) -> Sources:
     if run.sources is None or len(run.sources.passages) != len(run.passages):
-        run.sources = Sources.of(run.passages.values())
+        run.sources = Sources.of(run.passages.values(), language_of(said))
     return run.sources

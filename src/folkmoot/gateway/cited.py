@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
-from folkmoot.conversations.cite import MARKER
+from folkmoot.conversations.cite import markers
 from folkmoot.conversations.schemas import Citation
 from folkmoot.gateway.answers import Annotation, CitedPlace, UrlCitation
 
 
 def annotated(content: str, citations: Sequence[Citation], url: str) -> list[Annotation]:
-    """One for each marker `[n]`, in the order of the text; `url` is where this installation is.
+    """One for each marker `[n]`, in the order of the text and not in code; `url` is where this installation is.
 
     A passage that is cited several times has its citations in the order of its markers, and the last of them stands
     for those that cite the same place again.
@@ -20,7 +20,7 @@ def annotated(content: str, citations: Sequence[Citation], url: str) -> list[Ann
     for citation in citations:
         by_number[citation.n].append(citation)
     found: list[Annotation] = []
-    for marker in MARKER.finditer(content):
+    for marker in markers(content):
         known = by_number.get(int(marker.group(1)))
         if not known:
             continue

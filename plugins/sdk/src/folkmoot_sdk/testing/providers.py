@@ -24,7 +24,18 @@ from typing import get_args
 
 import httpx
 
-from folkmoot_sdk.chat import ChatEvent, Finish, FinishReason, TextDelta, ToolCallDelta, ToolCallStarted, Usage
+from folkmoot_sdk.chat import (
+    ChatEvent,
+    ChatRequest,
+    Finish,
+    FinishReason,
+    Message,
+    TextDelta,
+    TextPart,
+    ToolCallDelta,
+    ToolCallStarted,
+    Usage,
+)
 from folkmoot_sdk.errors import (
     AuthenticationFailed,
     InvalidRequest,
@@ -34,7 +45,7 @@ from folkmoot_sdk.errors import (
     RateLimited,
     Unavailable,
 )
-from folkmoot_sdk.providers import ModelInfo
+from folkmoot_sdk.providers import ModelInfo, TokenCounter
 from folkmoot_sdk.testing.harness import NOW, Handler, LogCapture, Reply, told, watched_sockets
 from folkmoot_sdk.testing.provider_calls import BROKEN, JSON
 from folkmoot_sdk.testing.provider_kinds import OtherKinds
@@ -91,6 +102,26 @@ class ProviderConformance(OtherKinds):
                 started.add(event.index)
             elif isinstance(event, ToolCallDelta):
                 assert event.index in started, f"arguments for tool call {event.index}, which never began"
+
+    def test_a_count_of_tokens_is_one_and_grows_with_the_text(self) -> None:
+        async def promise() -> None:
+            async with self.connection(self._upstream()) as connection:
+                if not isinstance(connection, TokenCounter):
+                    return
+                counts: list[int] = []
+                for text in ("Say hello.", "Say hello to each of them by name, one after the other. " * 20):
+                    turn = Message(role="user", content=(TextPart(text),))
+                    try:
+                        told = await connection.count_tokens(ChatRequest(model=self.chat_model, messages=(turn,)))
+                    except ProviderError:
+                        return  # the fake that it is tested with does not count
+                    if told is None:
+                        return
+                    assert type(told) is int, f"a count is a whole number, or None, not {told!r}"
+                    counts.append(told)
+                assert 0 < counts[0] < counts[1], f"a longer text has more tokens, but it counts {counts}"
+
+        self.run(promise)
 
     def test_closing_the_iterator_closes_the_upstream_request(self) -> None:
         async def close(events: AsyncIterator[ChatEvent]) -> None:
