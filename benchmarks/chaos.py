@@ -26,7 +26,10 @@ TOGETHER = 32
 TOKENS = 80
 DELAY = 0.05
 AFTER = 30.0
-"""Seconds after the last kill by which all have ended, those of dead workers by their lease and the next sweep."""
+"""Seconds, once the processes that were killed last are up again, by which all have ended: those of dead workers by
+their lease and the next sweep."""
+PATIENCE = 900.0
+"""Of a reader, in seconds: the whole measurement is shorter."""
 OPEN = ("pending", "streaming", "waiting_for_approval")
 
 
@@ -35,6 +38,8 @@ class Outcome:
     readers: list[Reader] = field(default_factory=list[Reader])
     kills: Counter[str] = field(default_factory=Counter[str])
     states: Counter[str] = field(default_factory=Counter[str])
+    seconds: float = 0.0
+    """From when all processes were up again until the last answer had ended."""
     wrong: list[str] = field(default_factory=list[str])
     """What was lost, stayed open, or is not what its reader saw."""
 
@@ -45,6 +50,7 @@ def run(report: Report, folder: Path) -> None:
     killed = ", ".join(f"{name} {count}" for name, count in sorted(found.kills.items()))
     states = ", ".join(f"{count} {name}" for name, count in sorted(found.states.items()))
     report.note(f"{sum(found.kills.values())} kills in {SECONDS:.0f} s: {killed}")
+    report.note(f"the last of {len(found.readers)} answers had ended {found.seconds:.1f} s after all were up again")
     for line in found.wrong[:20]:
         report.note(line)
     report.line("questions lost, open, or with other text than was read", len(found.wrong), "", 0, f"states: {states}")
@@ -64,7 +70,8 @@ async def measure(made: Installation, *, seconds: float, together: int, seed: in
             await asyncio.sleep(begun + number * EACH - time.monotonic())
             await asyncio.to_thread(_kill_one, made, chance, outcome.kills)
         stop.set()
-        await asyncio.wait(asking, timeout=AFTER)
+        await asyncio.to_thread(made.wait_until_ready)
+        outcome.seconds = await _rest(asking)
         for task in asking:
             if not task.done():
                 task.cancel()
@@ -87,9 +94,16 @@ async def _ask(outcome: Outcome, place: str, clients: list[httpx.AsyncClient], s
     while not stop.is_set():
         number += 1
         asked = f"question {number} of {place} [[tokens={TOKENS} delay={DELAY}]]"
-        reader = Reader(place, asked, random.Random(f"{place} {number}"))
+        reader = Reader(place, asked, random.Random(f"{place} {number}"), pause=1.0)
         outcome.readers.append(reader)
-        await reader.read(clients, seconds=AFTER * 4)
+        await reader.read(clients, seconds=PATIENCE)
+
+
+async def _rest(asking: list[asyncio.Task[None]]) -> float:
+    """Wait for what is under way; how long it took."""
+    begun = time.monotonic()
+    await asyncio.wait(asking, timeout=AFTER)
+    return time.monotonic() - begun
 
 
 async def _compare(outcome: Outcome, places: list[str], clients: list[httpx.AsyncClient]) -> None:

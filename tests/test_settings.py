@@ -45,6 +45,9 @@ def test_each_kind_of_value_is_read():
         ("PUBLIC_URL", "https://ada@folkmoot.example"),
         ("PUBLIC_URL", "https://folkmoot.example:x"),
         ("PUBLIC_URL", "https://[::1"),
+        ("TOOL_COMMANDS", "map-tools"),
+        ("TOOL_COMMANDS", "/usr/bin/map-tools, ./other"),
+        ("TOOL_COMMANDS", "/usr/bin/map-tools 'half"),
     ],
 )
 def test_a_wrong_value_names_its_variable(name, value):
@@ -57,11 +60,13 @@ def test_values_at_the_edge_are_taken():
         {
             "FOLKMOOT_REQUESTS_PER_USER": "0",
             "FOLKMOOT_PUBLIC_URL": "http://[::1]:8080/",
+            "FOLKMOOT_TOOL_COMMANDS": "/usr/bin/map-tools --layers 'two words',/usr/bin/other",
             "FOLKMOOT_TRUSTED_PROXIES": "::1",
         }
     )
     assert (read.requests_per_user, read.url()) == (0, "http://[::1]:8080")
     assert [str(network) for network in read.proxies()] == ["::1/128"]
+    assert read.tool_commands == ("/usr/bin/map-tools --layers 'two words'", "/usr/bin/other")
 
 
 def test_each_meaning_is_one_line_since_it_stands_in_a_table():

@@ -11,6 +11,7 @@ import base64
 import inspect
 import ipaddress
 import os
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from itertools import pairwise
@@ -107,8 +108,8 @@ class Settings:
     net_allow: tuple[str, ...] = ()
     """Hosts, host:port pairs or networks inside your own network that model services and login methods may be at."""
     tool_commands: tuple[str, ...] = ()
-    """Commands that organisations may run as tool servers, each with its whole path and its fixed arguments. They run as
-    the user of the service: name only what you would trust with the installation."""
+    """Commands that organisations may run as tool servers, each with its whole path and its fixed arguments. They run
+    as the user of the service: name only what you would trust with the installation."""
     plugins: tuple[str, ...] | None = None
     """Names of the plugins to load; unset loads all that are installed."""
     plugins_required: tuple[str, ...] = ()
@@ -151,8 +152,7 @@ class Settings:
                 raise SettingsError(f"FOLKMOOT_{name.upper()} is {value}: it must be {least} or more")
         _check_public_url(settings.public_url)
         for command in settings.tool_commands:
-            if not command.startswith("/"):
-                raise SettingsError(f"FOLKMOOT_TOOL_COMMANDS has {command!r}: write each command with its whole path")
+            _check_command(command)
         settings.proxies()
         return settings
 
@@ -230,6 +230,17 @@ def _check_public_url(url: str) -> None:
     if url and (not whole or parts.username or parts.path not in ("", "/") or parts.query or parts.fragment):
         raise SettingsError(
             f"FOLKMOOT_PUBLIC_URL is {url!r}: write scheme and host and nothing behind them, as https://folkmoot.example"
+        )
+
+
+def _check_command(command: str) -> None:
+    try:
+        whole = shlex.split(command)[0].startswith("/")
+    except (ValueError, IndexError):
+        whole = False
+    if not whole:
+        raise SettingsError(
+            f"FOLKMOOT_TOOL_COMMANDS has {command!r}: write each command with its whole path, as /usr/bin/map-tools"
         )
 
 

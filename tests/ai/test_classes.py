@@ -124,7 +124,9 @@ async def test_where_text_could_go_is_told_before_anything_is_sent(owner, secret
         "transcription",
         "titles",
         "web search",
+        "tools",
     }
+    assert ways.pop("tools")["note"].startswith("what a model writes into a call goes to tool servers")
     assert all(way["note"].startswith("nothing is sent") for way in ways.values() if way["first"] is None)
     assert foreign.requests == ours.requests == []
     other = await owner.space()

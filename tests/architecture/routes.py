@@ -17,6 +17,7 @@ IDS_IN_BODIES = {
     "model_id": "model_id",
     "document_ids": "document_id",
     "parent_id": "message_id",
+    "file_ids": "attachment_id",
     "group_ids": "group_id",
     "group_id": "group_id",
     "role_ids": "role_id",

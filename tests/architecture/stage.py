@@ -169,6 +169,18 @@ class Stage:
             await connection.execute(text("UPDATE messages SET status = 'streaming' WHERE id = :m"), {"m": message})
         return {"message_id": message}
 
+    async def decide_tool_call(self):
+        given = await self.regenerate_message()
+        waits = "UPDATE messages SET status = 'waiting_for_approval' WHERE id = :m"
+        asks = (
+            "INSERT INTO tool_calls (id, tenant_id, message_id, round, call_id, name, arguments, status)"
+            " SELECT gen_random_uuid(), tenant_id, id, 1, '1-1', 'send', '{}', 'waiting' FROM messages WHERE id = :m"
+        )
+        async with self.superuser.begin() as connection:
+            for statement in (waits, asks):
+                await connection.execute(text(statement), {"m": given["message_id"]})
+        return {**given, "json": {"call_id": "1-1", "approved": False}}
+
     async def regenerate_message(self):
         conversation = await self.owner.conversation(self.one.ids["assistant_id"])
         return {"message_id": (await self.owner.ask(conversation, "Where is it?"))["id"]}

@@ -205,6 +205,7 @@ async def test_stopping_while_it_waits_ends_it_with_its_text(talk, tools, waitin
     await talk.person.post(f"/messages/{waiting['id']}/stop")
     stopped = await ended(talk, waiting["id"])
     assert (stopped["status"], stopped["content"]) == ("stopped", "Wait")
+    assert stopped["usage"]["input_tokens"] > 0
     events = await talk.again(waiting["id"])
     assert events[-1].event == "message.completed"
     assert events[-1].data["message"] == stopped

@@ -183,6 +183,27 @@ async def test_a_name_that_fits_several_is_asked_back(able):
     assert "1.8 metres" in (await result(able, "read_document", document="rules.md"))["result"]
 
 
+async def test_files_of_the_conversation_are_read_too_and_no_others(able):
+    other = await able.person.conversation(able.assistant)
+    sent: dict[str, str] = {}
+    for conversation, name in ((able.id, "lease.md"), (other, "diary.md")):
+        answered = await able.person.post(
+            f"/conversations/{conversation}/files", files=[("file", (name, f"The secret of {name} is kept.".encode()))]
+        )
+        assert answered.status_code == 202, answered.text
+        (item,) = answered.json()["items"]
+        await able.person.read_through(item["document_id"])
+        sent[name] = item["id"]
+    body = {"content": 'What is it? [[call read_document {"document": "lease.md"}]]', "file_ids": [sent["lease.md"]]}
+    assert (await able.person.post(f"/conversations/{able.id}/messages", json=body)).status_code == 201
+    told = await result(able, "read_document", document="lease.md")
+    assert "The secret of lease.md is kept." in told["result"]
+    assert (await result(able, "read_document", document="diary.md"))["error"] == "no-such-document"
+    searched = await result(able, "search_knowledge", query="the secret is kept", limit=20)
+    assert "lease.md" in searched["result"]
+    assert "diary.md" not in searched["result"]
+
+
 async def test_sums_are_calculated(able):
     assert (await result(able, "calculate", expression="19.99 * 3 + 10%"))["result"] == "65.967"
     assert (await result(able, "calculate", expression="1/3"))["result"].startswith("about 0.333")

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from folkmoot.conversations.cite import LONGEST_QUOTE, CitedPassage, MarkerReader, citation, quote_for
+from folkmoot.conversations.cite import LONGEST_QUOTE, CitedPassage, MarkerReader, citation, markers, quote_for
 
 RULES = (
     "Fences are subject to rules. A fence along the street may be 1.2 metres high. Elsewhere it may be 1.8 metres.\n"
@@ -46,6 +46,84 @@ def test_brackets_that_are_no_markers_are_left_alone(text):
     assert read([1, 12], text) == (text, [])
 
 
+@pytest.mark.parametrize(
+    ("text", "shown", "cited"),
+    [
+        ("High [1, 2].", "High [1][2].", [1, 2]),
+        ("High [1,2;3].", "High [1][2][3].", [1, 2, 3]),
+        ("High [1-3].", "High [1][2][3].", [1, 2, 3]),
+        ("High [2–3, 1].", "High [2][3][1].", [2, 3, 1]),
+        ("High [1, 9].", "High [1].", [1]),
+        ("High [1][2] [3].", "High [1][2] [3].", [1, 2, 3]),
+        ("High【1】.", "High[1].", [1]),
+        ("High 【2†rules.pdf】.", "High [2].", [2]),
+        ("High 【7】.", "High.", []),
+        ("High[^1].", "High[1].", [1]),
+    ],
+)
+def test_what_models_write_instead_becomes_a_marker(text, shown, cited):
+    said, found = read([1, 2, 3], text)
+    assert said == shown
+    assert [n for n, _ in found] == cited
+    assert {sentence for _, sentence in found} <= {"High"}
+    assert read([1, 2, 3], *text) == (said, found)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "between [0, 1]",
+        "from [8, 9] on",
+        "[3-1]",
+        "[1-2-3]",
+        "[^7] a note",
+        "[1, x]",
+        "[1, 2",
+        "[1,, 2]",
+        "【x】",
+        "【1",
+    ],
+)
+def test_lists_and_notes_that_cite_nothing_are_left_alone(text):
+    assert read([1, 2, 3], text) == (text, [])
+    assert read([1, 2, 3], *text) == (text, [])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Write `a[1]` here.",
+        "``a ` [1]`` there",
+        "```python\nx = a[1]\ny[7] = 2\n```\n",
+        "Text\n  ```\na[1]\n",
+        "````\n```\na[1]\n````\n",
+    ],
+)
+def test_numbers_in_code_are_no_markers(text):
+    assert read([1], text) == (text, [])
+    assert read([1], *text) == (text, [])
+    assert list(markers(text)) == []
+
+
+@pytest.mark.parametrize(
+    "text", ["```\na[7]\n```\nHigh [1].", "An open ` tick\nHigh [1].", "`code` High [1].", "```a``` High [1]."]
+)
+def test_after_code_markers_count_again(text):
+    assert read([1], text)[0] == text
+    assert [n for n, _ in read([1], text)[1]] == [1]
+    assert [found.group() for found in markers(text)] == ["[1]"]
+
+
+def test_each_of_two_markers_in_a_sentence_has_its_own_part():
+    text = "A fence along the street may be 1.2 metres [1], and a hedge may be two metres [2]. Both [1] and so on [2]."
+    assert read([1, 2], text)[1] == [
+        (1, "A fence along the street may be 1.2 metres"),
+        (2, "and a hedge may be two metres"),
+        (1, "Both"),
+        (2, "and so on"),
+    ]
+
+
 def test_only_what_may_become_a_marker_is_held_back():
     reader = MarkerReader([1])
     assert reader.feed("Fences [")[0] == "Fences"
@@ -62,9 +140,12 @@ def test_a_sentence_of_any_length_is_found_the_same_in_one_piece_and_in_many():
 TEXTS = st.lists(st.sampled_from([*"ab .\n[]0123é", " [1]", "[12]", " [7].", "[7] ", " [7] [8]"]), max_size=60).map(
     "".join
 )
+ODD = st.lists(
+    st.sampled_from([*"ab .\n[]012`,-^【】†", "[1, 2]", "```\n", "[^1]", "【1†a】", " [1-3]"]), max_size=60
+).map("".join)
 
 
-@given(TEXTS, st.lists(st.integers(0, 80), max_size=12), st.sets(st.integers(0, 23)))
+@given(TEXTS | ODD, st.lists(st.integers(0, 80), max_size=12), st.sets(st.integers(0, 23)))
 def test_any_cut_of_the_text_gives_the_same_result(text, cuts, known):
     places = [0, *sorted(min(cut, len(text)) for cut in cuts), len(text)]
     pieces = [text[start:end] for start, end in pairwise(places)]

@@ -198,3 +198,13 @@ async def test_an_unknown_way_to_look_is_refused(informed):
     response = await informed.person.patch(f"/assistants/{informed.assistant}", json={"retrieval": "everything"})
     assert response.status_code == 400
     assert "retrieval" in response.text
+
+
+async def test_a_new_assistant_decides_by_itself_unless_it_is_told(owner):
+    space = await owner.space()
+    made = [
+        await owner.made(f"/spaces/{space}/assistants", name="A", **fields) for fields in ({}, {"retrieval": "off"})
+    ]
+    assert [one["retrieval"] for one in made] == ["auto", "off"]
+    again = await owner.patch(f"/assistants/{made[1]['id']}", json={"name": "B"})
+    assert again.json()["retrieval"] == "off", "what is not named stays"

@@ -19,6 +19,7 @@ async def test_an_answer_is_rated_with_a_reason_and_a_comment(talk, superuser):
     given = response.json()["feedback"]
     assert (given["rating"], given["reason"], given["comment"]) == ("down", "no-sources", "Which law?")
     assert (await talk.message(answer["id"]))["feedback"] == given
+    assert (await talk.messages())[1]["feedback"] == given
     async with superuser.connect() as connection:
         found = text("SELECT data, user_id FROM events WHERE action = 'message.rated' AND object_id = :m")
         (event,) = (await connection.execute(found, {"m": answer["id"]})).all()

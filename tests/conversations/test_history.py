@@ -89,7 +89,7 @@ async def test_pages_of_the_list_hold_each_conversation_once(talk, three):
     assert seen == [three[2], three[0], three[1]]
 
 
-@pytest.mark.parametrize("cursor", ["x", "ÄÖ", "AAAA", "_" * 34, "A" * 200])
+@pytest.mark.parametrize("cursor", ["x", "ÄÖ", "AAAA", "f" * 34, "A" * 200])
 async def test_a_foreign_cursor_is_refused(talk, cursor):
     for path, params in (("/conversations", {}), ("/conversations/search", {"q": "x"})):
         response = await talk.person.get(path, params={**params, "cursor": cursor})
@@ -177,8 +177,8 @@ async def test_what_is_found_is_plain_text_with_places_not_markup(talk, stub):
 @pytest.mark.parametrize(
     "q",
     [
-        "'", "''", "'; DROP TABLE messages; --", "a & | ! b", ":*", "\\", "a:*", "!!", "((", "<->", '"', '"a', "-", "- -",
-        "or or", "% _ *", "a" * 200, "\u202e\u0301", "💥", "it's", "''':*", "a'b:*'c", "\x01", "http://x.example/'a'?b=%00",
+        "'", "''", "'; DROP TABLE messages; --", "a & | ! b", ":*", "\\", "a:*", "!!", "((", "<->", '"', '"a', "-",
+        "- -", "or or", "% _ *", "a" * 200, "\u202e\u0301", "💥", "it's", "''':*", "a'b:*'c", "\x01", "http://x/?b=%00",
     ],
 )  # fmt: skip
 async def test_nothing_that_is_typed_breaks_the_search(talk, q):

@@ -25,7 +25,7 @@ from folkmoot.conversations.receipt import Facts, state
 from folkmoot.conversations.record import Record
 from folkmoot.conversations.statement import Key, Refused, canonical, read_keys, verify
 from folkmoot.usage.account import Noted, Spent
-from tests.conversations.conftest import connected
+from tests.conversations.conftest import connected, said
 from tests.support.keyrings import Changing
 
 RULES_HASH = hashlib.sha256(
@@ -80,6 +80,11 @@ async def test_a_receipt_tells_how_an_answer_from_documents_came_to_be(informed)
     (cited,) = told["citations"]
     assert cited["quote_sha256"] == sha256(done["citations"][0]["quote"])
     assert (cited["start"], cited["end"]) == (done["citations"][0]["start"], done["citations"][0]["end"])
+    assert cited["support"] == done["citations"][0]["support"]
+    assert [(item["start"], item["end"], item["support"]) for item in told["sentences"]] == [
+        (item["start"], item["end"], item["support"]) for item in done["sentences"]
+    ]
+    assert told["sentences"]
     assert told["asked_at"] <= told["first_text_at"] <= told["finished_at"] <= told["issued_at"]
     assert told["software"]["name"] == "folkmoot"
     assert told["software"]["version"]
@@ -282,6 +287,7 @@ async def test_an_answer_that_is_stopped_while_it_waits_has_a_receipt(talk, tool
     assert send["decided_by"] is None
     assert [item["round"] for item in told["prompts"]] == [1]
     assert told["usage"]["cost_micros"] > 0
+    assert not told["usage"]["estimated"], "nothing of it is missing"
 
 
 async def test_an_answer_that_goes_on_names_the_one_that_broke_off(talk):
@@ -382,6 +388,17 @@ async def test_an_edit_stands_beside_what_the_assistant_wrote_and_a_further_rece
     assert len((await receipt_of(informed, done["id"]))["edits"]) == 2
     gone = await informed.person.get(f"/messages/{done['id']}/receipt", params={"number": 9})
     assert (gone.status_code, gone.json()["code"]) == (404, "no-receipt")
+
+
+async def test_reading_an_edited_answer_again_gives_the_edited_text(talk):
+    done = await talk.ask("Hej")
+    before = await talk.again(done["id"])
+    edited = (await talk.person.patch(f"/messages/{done['id']}", json={"content": "Good evening."})).json()
+    events = await talk.again(done["id"])
+    assert said(events) == "Good evening."
+    assert events[-1].data["message"] == edited
+    (end,) = await talk.again(done["id"], after=before[-2].id)
+    assert end.data["message"]["content"] == "Good evening."
 
 
 async def test_the_same_text_again_is_no_edit(talk):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 
 import pytest
 
@@ -92,6 +93,15 @@ def test_the_model_is_told_the_newest_turns_shortened_and_without_markers():
 def test_what_a_model_writes_is_searched_for_only_if_it_comes_from_the_conversation(written, query):
     question = "And in winter?"
     assert checked(written, question, told(question, BEFORE)) == query
+
+
+def test_what_is_asked_now_counts_more_than_what_was_added():
+    def hit(name: str, **words: float):
+        return SimpleNamespace(name=name, match=SimpleNamespace(words=words) if words else None)
+
+    found = [hit("subject twice", garden=1.0, fence=1.0), hit("near"), hit("both", fence=1.0, corner=0.8)]
+    ordered = retrieve.own_first(found, "And at a corner?")  # type: ignore[arg-type]
+    assert [item.name for item in ordered] == ["both", "near", "subject twice"]  # type: ignore[attr-defined]
 
 
 async def test_a_follow_up_is_rewritten_and_shown_and_the_model_reads_the_own_words(informed, stub, large):

@@ -9,6 +9,8 @@ import pytest
 from sqlalchemy import text
 
 from folkmoot.conversations.go_on import TOLD, without
+from folkmoot.conversations.schemas import MessageOut
+from folkmoot.conversations.shown import Shown
 from tests.conversations.conftest import eventually, parse, said
 
 
@@ -375,6 +377,26 @@ async def test_a_list_has_a_thousand_messages_at_most(talk):
     path = f"/conversations/{talk.id}/messages"
     assert (await talk.person.get(path, params={"limit": 1000})).status_code == 200
     assert (await talk.person.get(path, params={"limit": 1001})).status_code == 400
+
+
+async def test_the_list_shows_each_message_as_it_is_read_alone(informed, superuser):
+    answer = await informed.ask("How high may a fence be? [[cite]]")
+    await informed.ask("[[status=400]]")
+    await informed.person.put(f"/messages/{answer['id']}/feedback", json={"rating": "up", "reason": "other"})
+    edit = await informed.person.patch(f"/messages/{answer['id']}", json={"content": f"{answer['content']} So it is."})
+    assert edit.status_code == 200, edit.text
+    async with superuser.begin() as connection:
+        left = """{"left_out": [{"what": "turns", "count": 2, "why": "no room"}], "finish": "length"}"""
+        await connection.execute(
+            text("UPDATE messages SET trace = trace || CAST(:l AS jsonb) WHERE id = :m"), {"l": left, "m": answer["id"]}
+        )
+    messages = await informed.messages()
+    assert len(messages) == 4
+    for message in messages:
+        assert await informed.message(message["id"]) == message
+    assert messages[1]["left_out"] != []
+    assert messages[1]["original"] == answer["content"]
+    assert set(Shown.__struct_fields__) == set(MessageOut.__struct_fields__)
 
 
 async def test_a_deep_branch_is_read_whole(talk, superuser):

@@ -19,7 +19,8 @@ from tests.docs.blocks import ROOT
 from tests.docs.generated import PAGES
 
 CODE = re.compile(r"[a-z]+(-[a-z]+)*")
-ENDINGS = {"_failure": 0, "_fail": 2, "abandon": 3, "_refusal": 2, "_field": 2, "Locked": 2}
+ENDINGS = {"_failure": 0, "_fail": 2, "abandon": 3, "_refusal": 2, "_field": 2, "Locked": 2,
+           "Outcome": 1}  # fmt: skip
 """Functions that are given a code, and the place of it."""
 WHERE = (
     "src",

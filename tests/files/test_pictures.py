@@ -6,6 +6,7 @@ import io
 import random
 import struct
 import zlib
+from contextlib import suppress
 
 import pytest
 from PIL import Image
@@ -91,10 +92,8 @@ def test_damage_is_refused_or_passed_over_but_never_a_crash(kind):
         damaged = bytearray(whole)
         for _ in range(6):
             damaged[dice.randrange(4, min(len(damaged), 700))] = dice.randrange(256)
-        try:
-            read(bytes(damaged))
-        except Broken as error:
-            assert str(error)
+        with suppress(Broken):
+            assert read(bytes(damaged)).width
 
 
 def test_a_picture_that_unfolds_to_gigabytes_costs_nothing_and_tells_its_size():
@@ -102,7 +101,9 @@ def test_a_picture_that_unfolds_to_gigabytes_costs_nothing_and_tells_its_size():
         return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
 
     head = struct.pack(">IIBBBBB", 100_000, 100_000, 8, 6, 0, 0, 0)
-    bomb = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(bytes(10**7))) + chunk(b"IEND", b"")
+    bomb = (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(bytes(10**7))) + chunk(b"IEND", b"")
+    )
     picture = read(bomb)
     assert (picture.width, picture.height) == (100_000, 100_000)
 

@@ -30,9 +30,11 @@ class Part:
         self.name, self.log = name, log
         self._arguments, self._variables = arguments, variables
         self.process: subprocess.Popen[bytes] | None = None
-        self.kills = 0
+        self._before = 0
+        """Length of the log when it was started last."""
 
     def start(self) -> None:
+        self._before = self.log.stat().st_size if self.log.exists() else 0
         with self.log.open("ab") as out:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "folkmoot", *self._arguments],
@@ -43,10 +45,15 @@ class Part:
                 preexec_fn=die_with_parent,
             )
 
+    def said(self, words: str) -> bool:
+        """Whether its log has these since it was started last."""
+        with self.log.open("rb") as log:
+            log.seek(self._before)
+            return words.encode() in log.read()
+
     def kill(self) -> None:
         """`kill -9` of it and all below it."""
         assert self.process is not None
-        self.kills += 1
         try:
             top = psutil.Process(self.process.pid)
             family = [top, *top.children(recursive=True)]
@@ -93,8 +100,7 @@ class Installation:
         ]
         for part in self.parts:
             part.start()
-        for port in self.ports:
-            until(lambda port=port: self._ready(port), 90, f"port {port} ready")
+        self.wait_until_ready()
 
     @property
     def parts(self) -> list[Part]:
@@ -103,6 +109,13 @@ class Installation:
     @property
     def urls(self) -> list[str]:
         return [f"http://127.0.0.1:{port}/api/v1" for port in self.ports]
+
+    def wait_until_ready(self, seconds: float = 180) -> None:
+        """Until every process does its work."""
+        for port in self.ports:
+            until(lambda port=port: self._ready(port), seconds, f"port {port} ready")
+        for worker in self.workers:
+            until(lambda worker=worker: worker.said("worker.ready"), seconds, f"{worker.name} ready")
 
     def _ready(self, port: int) -> bool:
         for part in self.parts:

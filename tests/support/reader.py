@@ -12,7 +12,6 @@ from uuid import uuid4
 import httpx
 
 ENDS = ("message.completed", "message.failed")
-PAUSE = 0.2
 
 
 class Cut(Exception):
@@ -28,6 +27,8 @@ class Reader:
     random: random.Random
     cuts: int = 0
     """How often to close the line at a random point."""
+    pause: float = 0.2
+    """Seconds at most before it tries again."""
     key: str = field(default_factory=lambda: uuid4().hex)
     """Asked twice with the same key, it is one question."""
     text: str = ""
@@ -49,7 +50,7 @@ class Reader:
                 except (httpx.TransportError, Cut):
                     self.resumed += 1
                 if not self.end:
-                    await asyncio.sleep(self.random.uniform(0, PAUSE))
+                    await asyncio.sleep(self.random.uniform(0, self.pause))
         return self
 
     async def _once(self, client: httpx.AsyncClient) -> None:

@@ -97,7 +97,7 @@ async def test_what_is_taken_back_above_is_gone_at_once_also_from_an_answer_unde
     if away == "refused by the server":
         assert (said.failed, said.text) == ("tool-unreachable", "the tool server does not let us in")
     else:
-        assert (said.failed, await offers(space, ids)) == ("tool-gone", {})
+        assert (said.failed, await offers(space, ids)) == ("tool-withdrawn", {})
 
 
 async def test_text_goes_only_to_a_server_that_is_cleared_for_its_class(owner, server, tools, switched_on, offers):
@@ -126,9 +126,9 @@ async def test_a_space_whose_class_is_raised_meanwhile_keeps_its_text(app, owner
     raised = await owner.patch(f"/spaces/{space}", json={"data_class_id": level["id"]})
     assert raised.status_code == 200, raised.text
     # Of a class that this process has not heard of yet, nothing is known, and so nothing is sent.
-    assert (await offer.call({"number": "7"})).failed in ("tool-gone", "tool-unreachable")
+    assert (await offer.call({"number": "7"})).failed in ("tool-withdrawn", "tool-unreachable")
     app.part(Catalogue).forget(owner.tenant_id)
-    assert (await offer.call({"number": "7"})).failed == "tool-gone"
+    assert (await offer.call({"number": "7"})).failed == "tool-withdrawn"
 
 
 async def test_a_call_holds_no_database_connection_while_the_server_talks(app, owner, switched_on, tools_of, offers):

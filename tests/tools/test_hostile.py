@@ -19,10 +19,20 @@ from tests.tools.conftest import hostile, until
 
 
 @pytest.fixture(autouse=True)
+def patient(monkeypatch):
+    """Nothing that ends by itself is cut off, however busy the machine is."""
+    wait(monkeypatch, 15.0)
+
+
+@pytest.fixture
 def quick(monkeypatch):
-    """What takes a minute elsewhere is told within a second."""
-    monkeypatch.setattr(servers, "LIST_SECONDS", 1.0)
-    monkeypatch.setattr(servers, "CALL_SECONDS", 1.0)
+    """What takes half a minute elsewhere is told within a second."""
+    wait(monkeypatch, 1.0)
+
+
+def wait(monkeypatch, seconds: float) -> None:
+    monkeypatch.setattr(servers, "LIST_SECONDS", seconds)
+    monkeypatch.setattr(servers, "CALL_SECONDS", seconds)
 
 
 def config(url: str) -> dict:
@@ -30,7 +40,7 @@ def config(url: str) -> dict:
 
 
 async def listed(asking, act, **how) -> ServerFailed | servers.Offered:
-    async with asyncio.timeout(8), hostile(act, **how) as (url, _):
+    async with asyncio.timeout(20), hostile(act, **how) as (url, _):
         try:
             return await asking.offers("http", config(url))
         except ServerFailed as error:
@@ -38,7 +48,7 @@ async def listed(asking, act, **how) -> ServerFailed | servers.Offered:
 
 
 async def called(asking, act):
-    async with asyncio.timeout(8), hostile(act) as (url, _):
+    async with asyncio.timeout(20), hostile(act) as (url, _):
         try:
             return await asking.call(uuid4(), "http", config(url), "find", {})
         except ServerFailed as error:
@@ -115,7 +125,7 @@ async def in_a_circle(call):
     await call.say(b"", status="307 Temporary Redirect", location="/mcp")
 
 
-async def patient(call):
+async def rationing(call):
     await call.say(b"", status="429 Too Many Requests", retry_after="3600")
 
 
@@ -147,12 +157,16 @@ async def says_no(call):
         (refusing, {"unauthorised"}),
         (elsewhere, {"leads-elsewhere"}),
         (in_a_circle, {"leads-elsewhere", "bad-answer"}),
-        (patient, {"rate-limited"}),
+        (rationing, {"rate-limited"}),
         (hanging_up, {"bad-answer", "unreachable"}),
         (says_no, {"bad-answer"}),
     ],
 )
-async def test_what_is_broken_ends_soon_with_its_code_and_without_our_secrets(asking, act, codes, polite, caplog):
+async def test_what_is_broken_ends_soon_with_its_code_and_without_our_secrets(
+    asking, act, codes, polite, caplog, monkeypatch
+):
+    if "too-slow" in codes:
+        wait(monkeypatch, 1.0)
     with caplog.at_level(logging.DEBUG):
         found = await listed(asking, act, polite=polite)
     assert isinstance(found, ServerFailed), found
@@ -220,15 +234,16 @@ async def test_tools_that_are_not_sound_are_left_out_by_name_and_the_others_stay
         tools = [
             {"name": "good", "inputSchema": {"type": "object"}},
             {"name": "bad", "inputSchema": {"type": "object", "properties": {"x": {"type": "nonsense"}}}},
-            {"name": "a/b c\u00e9\u202e<script>", "inputSchema": {"type": "object"}},
+            {"name": "a/b c\u00e9<script>", "inputSchema": {"type": "object"}},
+            {"name": "tfel\u202e", "inputSchema": {"type": "object"}},
             {"name": "good", "description": "another", "inputSchema": {"type": "object"}},
             {"name": "", "inputSchema": {"type": "object"}},
         ]
         await call.say(call.result({"tools": tools}))
 
     found = await listed(asking, mixed)
-    assert [tool.name for tool in found.tools] == ["good", "a/b c\u00e9\u202e<script>"]
-    assert [name for name, _ in found.refused] == ["bad", ""]
+    assert [tool.name for tool in found.tools] == ["good", "a/b c\u00e9<script>"]
+    assert [name for name, _ in found.refused] == ["bad", "tfel\u202e", ""]
 
 
 async def test_a_server_that_asks_back_for_ever_is_left(asking):
@@ -243,7 +258,7 @@ async def test_a_server_that_asks_back_for_ever_is_left(asking):
         else:
             await call.say(b"", status="202 Accepted")
 
-    async with asyncio.timeout(8), hostile(curious) as (url, seen):
+    async with asyncio.timeout(20), hostile(curious) as (url, seen):
         with pytest.raises(ServerFailed) as left:
             await asking.call(uuid4(), "http", config(url), "find", {})
     assert left.value.code == "bad-answer"
@@ -278,7 +293,7 @@ async def test_what_a_server_would_have_of_us_it_does_not_get(asking):
 
 
 @pytest.mark.parametrize("act", [never, endless, garbage, failing, hanging_up, cut_off])
-async def test_a_call_that_cannot_be_made_is_told_in_time(asking, act):
+async def test_a_call_that_cannot_be_made_is_told_in_time(asking, act, quick):
     assert isinstance(await called(asking, act), ServerFailed)
 
 
@@ -312,7 +327,7 @@ async def test_a_good_bye_that_is_never_answered_takes_nothing_away(asking, monk
         else:
             await call.say(call.result({"content": [{"type": "text", "text": "done"}]}))
 
-    async with asyncio.timeout(5), hostile(lingering, polite=False) as (url, seen):
+    async with asyncio.timeout(20), hostile(lingering, polite=False) as (url, seen):
         found = await asking.call(uuid4(), "http", config(url), "find", {})
     assert found.text == "done"
     assert [call.method for call in seen] == ["POST", "POST", "POST", "DELETE"], (
@@ -340,10 +355,12 @@ def script(tmp_path: Path, body: str) -> str:
         ("x = bytearray(4 << 30); import time; time.sleep(60)", {"bad-answer"}),
     ],
 )
-async def test_a_command_that_is_no_tool_server_is_ended(asking, tmp_path, body, codes):
+async def test_a_command_that_is_no_tool_server_is_ended(asking, tmp_path, body, codes, monkeypatch):
+    if "too-slow" in codes:
+        wait(monkeypatch, 1.0)
     command = script(tmp_path, body)
     asking.commands = (command,)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(20):
         with pytest.raises(ServerFailed) as failed:
             await asking.offers("stdio", {"command": command})
     assert failed.value.code in codes
@@ -360,9 +377,13 @@ time.sleep(60)
 """
     command = script(tmp_path, body)
     asking.commands = (command,)
-    with pytest.raises(ServerFailed):
-        await asking.offers("stdio", {"command": command})
+    asked = asyncio.create_task(asking.offers("stdio", {"command": command}))
+    await until(lambda: noted.exists() and noted.read_text())
     process = int(noted.read_text())
+    assert psutil.pid_exists(process)
+    asked.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asked
     await until(lambda: not psutil.pid_exists(process) or psutil.Process(process).status() == psutil.STATUS_ZOMBIE)
 
 

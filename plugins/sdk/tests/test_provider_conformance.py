@@ -87,6 +87,10 @@ class Toy:
         except httpx.TransportError as error:
             raise Unavailable(f"the toy does not answer: {error}") from error
 
+    async def count_tokens(self, request: ChatRequest) -> int | None:
+        words = len(request.messages[-1].text.split())
+        return {"count-half": words / 2, "count-same": 7}.get(next(iter(BREAKS), ""), words)
+
     @asynccontextmanager
     async def _ask(self, text: str) -> AsyncIterator[httpx.Response]:
         request = self.context.http.build_request("POST", "https://toy.example/chat", content=text)
@@ -273,6 +277,8 @@ def breaks():
         ("times", "test_a_transcript_has_a_text_and_times_that_go_forward", "follow each other"),
         ("field", "test_an_error_names_only_fields_that_the_configuration_has", "there are only"),
         ("no-field", "test_an_error_names_only_fields_that_the_configuration_has", "does not name the field"),
+        ("count-half", "test_a_count_of_tokens_is_one_and_grows_with_the_text", "a whole number"),
+        ("count-same", "test_a_count_of_tokens_is_one_and_grows_with_the_text", "has more tokens"),
         ("list-key", "test_listing_models_tells_of_a_wrong_key_too", "not AuthenticationFailed"),
     ],
 )

@@ -22,6 +22,11 @@ NOWHERE = (
     ("titles", "nothing is sent: the title of a conversation is its first words"),
     ("web search", "nothing is sent: there is no web search"),
 )
+TOOLS = (
+    "what a model writes into a call goes to tool servers that are chosen for the space and cleared for its class: "
+    "`GET /spaces/{id}/tools` lists them, and says which may not see its text"
+)
+"""Tool servers lie above the models, which know nothing of them."""
 
 
 def egress(snapshot: Snapshot, text: Sequence[Level]) -> EgressOut:
@@ -32,6 +37,7 @@ def egress(snapshot: Snapshot, text: Sequence[Level]) -> EgressOut:
         ways=[
             *(_way(snapshot, text, *way) for way in WAYS),
             *(EgressWay(purpose=purpose, first=None, note=note, models=[]) for purpose, note in NOWHERE),
+            EgressWay(purpose="tools", first=None, note=TOOLS, models=[]),
         ],
     )
 

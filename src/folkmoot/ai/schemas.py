@@ -322,7 +322,7 @@ class WayOut(Struct, frozen=True, kw_only=True):
 
 class EgressWay(Struct, frozen=True, kw_only=True):
     purpose: str
-    """`answers`, `embeddings`, `reranking`, `transcription`, `titles` or `web search`."""
+    """`answers`, `embeddings`, `reranking`, `transcription`, `titles`, `web search` or `tools`."""
     first: UUID | None
     """The model that would be called where nothing else is chosen; null: nothing is sent."""
     note: str

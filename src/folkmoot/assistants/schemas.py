@@ -13,7 +13,12 @@ from folkmoot.assistants.models import Assistant, AssistantVersion
 from folkmoot.kit.structs import Input, Name, Struct, Text
 
 Instructions = Annotated[
-    str, Meta(max_length=50_000, examples=["You help residents with building permits. Answer briefly."])
+    str,
+    Meta(
+        max_length=50_000,
+        description="May hold {{date}}, {{time}}, {{user.name}}, {{user.unit}} and {{language}}.",
+        examples=["You help residents with building permits. Answer briefly."],
+    ),
 ]
 Collections = Annotated[list[UUID], Meta(max_length=100)]
 Temperature = Annotated[float, Meta(ge=0, le=2, examples=[0.2])]

@@ -24,7 +24,7 @@ from folkmoot.conversations.ends import Enough, Lost, Unanswered
 from folkmoot.conversations.events import ending, opening
 from folkmoot.conversations.heard import heard
 from folkmoot.conversations.issue import issue, issue_later, owner_of
-from folkmoot.conversations.kept import LEFT_OPEN
+from folkmoot.conversations.kept import LEFT_OPEN, put_away
 from folkmoot.conversations.models import Message
 from folkmoot.conversations.run import Run, Running
 from folkmoot.conversations.write import write
@@ -253,7 +253,8 @@ async def abandon(app: App, tenant_id: UUID, message_id: UUID, code: str, title:
         seen.restore(message)
         owner = await owner_of(work, message.conversation_id)
         if owner is not None:
-            await issue_later(work, app.keyring, message, owner)
+            await issue_later(work, app.keyring, message, owner, broken=True)
+        put_away(message)
         work.record("message.failed", "message", message.id, user_id=owner, data={"code": code})
     writer = await app.streams.writer(str(message_id))
     writer.write(*ending(message))

@@ -13,7 +13,7 @@ from uuid_utils.compat import uuid7
 
 from folkmoot.ai.route import Snapshot
 from folkmoot.assistants.models import Assistant, AssistantVersion
-from folkmoot.conversations.attachments import asked_with
+from folkmoot.conversations.attachments import asked_with, still_there
 from folkmoot.conversations.events import opening
 from folkmoot.conversations.guarded import classes_in
 from folkmoot.conversations.models import Conversation, Message
@@ -70,7 +70,8 @@ async def ask(
         return known
     assistant, version = await ready(work, conversation)
     parent_id, edited_files = await _place(work, conversation.id, data)
-    file_ids = list(dict.fromkeys(edited_files if data.file_ids is UNSET else data.file_ids))
+    named = await still_there(work, edited_files) if data.file_ids is UNSET else data.file_ids
+    file_ids = list(dict.fromkeys(named))
     collection_ids = [*version.collection_ids, *await asked_with(work, conversation, file_ids)]
     class_ids = await classes_in(work, conversation.id, assistant.space_id, collection_ids)
     model = models.route("chat", models.text_of(class_ids), version.model_id).first

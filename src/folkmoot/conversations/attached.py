@@ -171,7 +171,7 @@ async def attach(app: App, run: Run, writer: StreamWriter, route: Route, files: 
         return
     left = _unread(files)
     if missed:
-        left.append(_left(missed, "had no room beside the others", "images"))
+        left.append(_left(missed, "are pictures that had no room beside the others"))
     if run.attached:
         left += await _give(app, run, writer, route, files)
     if left:
@@ -427,8 +427,8 @@ def _unread(files: Files) -> list[dict[str, Any]]:
     return left
 
 
-def _left(count: int, why: str, what: str = "files") -> dict[str, Any]:
-    return {"what": what, "count": count, "why": why}
+def _left(count: int, why: str) -> dict[str, Any]:
+    return {"what": "files", "count": count, "why": why}
 
 
 def _names(names: Iterable[str]) -> str:

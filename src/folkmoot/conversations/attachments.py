@@ -265,6 +265,14 @@ async def _picture(name: str, head: bytes, chunks: AsyncIterator[bytes]) -> pict
     return picture
 
 
+async def still_there(work: Work, file_ids: Sequence[UUID]) -> list[UUID]:
+    """Those of a question's files that were not deleted since."""
+    if not file_ids:
+        return []
+    found = set(await work.session.scalars(select(Attachment.id).where(Attachment.id.in_(file_ids))))
+    return [item for item in file_ids if item in found]
+
+
 async def asked_with(work: Work, conversation: Conversation, file_ids: Sequence[UUID]) -> list[UUID]:
     """Where an answer looks beside the assistant's knowledge: in the conversation's files, once a question had some.
 

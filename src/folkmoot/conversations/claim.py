@@ -13,15 +13,15 @@ from sqlalchemy.orm import aliased
 from folkmoot.assistants.models import Assistant, AssistantVersion
 from folkmoot.conversations.events import ending
 from folkmoot.conversations.guarded import guards
-from folkmoot.conversations.issue import issue_later
-from folkmoot.conversations.kept import LEFT_OPEN
+from folkmoot.conversations.heard import heard
+from folkmoot.conversations.issue import issue_later, owner_of
+from folkmoot.conversations.kept import LEFT_OPEN, put_away
 from folkmoot.conversations.models import Conversation, Message, Summary
 from folkmoot.conversations.prompt import Summarised, Turn
 from folkmoot.conversations.run import Run
 from folkmoot.kit.access import Principal
 from folkmoot.kit.app import App
 from folkmoot.kit.errors import Conflict
-from folkmoot.kit.work import Work
 from folkmoot.spaces.models import Space
 
 LEASE = timedelta(seconds=12)
@@ -90,41 +90,49 @@ async def claim(app: App, tenant_id: UUID, message_id: UUID) -> Run | None:
         message, asked, version, user_id, origin, titled_by, approved, attached_in, space_id, class_ids = row
         if message.lease_until is not None and message.lease_until > now:
             return None
-        if version is None or space_id is None:
+        if message.stop_requested:
+            # Only after this transaction, since its stream is looked at.
+            run = None
+        elif version is None or space_id is None:
             raise Conflict("the assistant was deleted before it could answer: choose another", code="assistant-gone")
-        stopped = message.stop_requested
-        claim_id, left = uuid4(), message.lease_until is not None
-        if stopped:
-            await _stopped(app, work, message, user_id)
         else:
+            claim_id, left = uuid4(), message.lease_until is not None
             claimed = {"lease_until": now + LEASE, "claim": claim_id}
             await work.session.execute(CLAIM.values(**claimed), {"message": message_id})
-        run = Run.of(message, asked, [], version, space_id, class_ids or [], user_id)
-        run.origin, run.approved = origin, approved
-        run.untitled = not titled_by and origin == "app" and asked.parent_id is None
-        if str(attached_in) in message.collection_ids:
-            run.attached_in = attached_in
-        if asked.parent_id is not None:
-            await _read(work.session, run)
-    if stopped:
-        writer = await app.streams.writer(str(message_id), least=message.stream_at)
-        writer.write(*ending(message))
-        await writer.flush()
-        return None
-    message.claim, run.taken_over = claim_id, left
+            run = Run.of(message, asked, [], version, space_id, class_ids or [], user_id)
+            run.origin, run.approved = origin, approved
+            run.untitled = not titled_by and origin == "app" and asked.parent_id is None
+            if str(attached_in) in message.collection_ids:
+                run.attached_in = attached_in
+            if asked.parent_id is not None:
+                await _read(work.session, run)
+            message.claim, run.taken_over = claim_id, left
+    if run is None:
+        await _end_stopped(app, tenant_id, message_id)
     return run
 
 
-async def _stopped(app: App, work: Work, message: Message, user_id: UUID) -> None:
-    """End an answer that nobody writes, with what it said before it began to wait."""
-    message.status, message.finished_at, message.lease_until = "stopped", datetime.now(UTC), None
-    if message.turns:
-        await work.session.execute(LEFT_OPEN, {"message": message.id, "now": message.finished_at})
-    await work.session.flush()
-    await issue_later(work, app.keyring, message, user_id)
-    why = str(message.trace.get("stopped", "asked"))
-    told = {"conversation_id": str(message.conversation_id), "why": why}
-    work.record("message.stopped", "message", message.id, user_id=user_id, data=told)
+async def _end_stopped(app: App, tenant_id: UUID, message_id: UUID) -> None:
+    """End an answer that nobody writes, with what it said before it began to wait, or before its worker died."""
+    seen = await heard(app, message_id)
+    async with app.begin(Principal.system(tenant_id)) as work:
+        message = await work.session.get(Message, message_id, with_for_update=True)
+        if message is None or message.status != "pending":
+            return
+        user_id, now = await owner_of(work, message.conversation_id), datetime.now(UTC)
+        message.status, message.finished_at, message.lease_until = "stopped", now, None
+        seen.restore(message)
+        if message.turns:
+            await work.session.execute(LEFT_OPEN, {"message": message.id, "now": now})
+        if user_id is not None:
+            await issue_later(work, app.keyring, message, user_id)
+        why = str(message.trace.get("stopped", "asked"))
+        put_away(message)
+        told = {"conversation_id": str(message.conversation_id), "why": why}
+        work.record("message.stopped", "message", message.id, user_id=user_id, data=told)
+    writer = await app.streams.writer(str(message_id), least=message.stream_at)
+    writer.write(*ending(message))
+    await writer.flush()
 
 
 async def _read(session: AsyncSession, run: Run) -> None:

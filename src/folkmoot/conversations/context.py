@@ -34,8 +34,8 @@ COUNTS = 3
 CLOSE = 1.02
 KEPT = 0.5
 """Of the room for turns, the newest keep so much when the others are summarised, so that it holds for a while."""
-DENSER = 1.5
-"""By so much more is estimated after a model said that it was too long."""
+DENSER, MOST_DENSE, TRIES = 1.5, 6, 3
+"""By so much more is estimated after a model said that it was too long, until less is sent; and how often."""
 LEFT_OUT = "the oldest had no room any more"
 SUMMARISED = "the oldest went along as a summary"
 
@@ -67,9 +67,11 @@ class Context:
         self._instructions: str | None = None
         self._per, self._counted = 1.0, False
         """Tokens of the model for one that is estimated, and whether it counted them itself."""
-        self._summarised = False
+        self._measured = self._summarised = False
         self._unread = 0
         self._prompt: Prompt | None = None
+        self._given_last: Given | None = None
+        self._tries = 0
         self._told: list[dict[str, Any]] = []
 
     async def build(self, *, last: bool) -> Build:
@@ -91,7 +93,7 @@ class Context:
             prompt = None
         else:
             self._tell(prompt)
-        self._prompt = prompt
+        self._prompt, self._given_last = prompt, given
 
         def build(info: ModelInfo) -> ChatRequest:
             if info is first and prompt is not None:
@@ -105,12 +107,19 @@ class Context:
 
     def tighten(self) -> bool:
         """After a model said that it was too long: whether there is something that can be left out."""
-        before, self._per, self._counted = self._prompt, self._per * DENSER, False
-        if before is None:
+        if self._prompt is None or self._given_last is None or self._tries >= TRIES:
             return False
-        spare = before.dropped + len(before.request.messages) + len(before.request.passages)
-        log.info("context.tightened", message_id=str(self._run.message.id), per=self._per)
-        return spare > 1 and self._per < DENSER**3
+        self._tries, self._counted = self._tries + 1, False
+        for _ in range(MOST_DENSE):
+            self._per *= DENSER
+            try:
+                less = compose(self._route.first.info, self._given_last, per=self._per)
+            except ContextTooLong:
+                return False
+            if less.request != self._prompt.request:
+                log.info("context.tightened", message_id=str(self._run.message.id), per=self._per)
+                return True
+        return False
 
     def _given(self, last: bool) -> Given:
         run = self._run
@@ -133,13 +142,15 @@ class Context:
     async def _fitted(self, model: ModelInfo, given: Given) -> Prompt:
         """As much as fits the model, by its own count where that makes a difference."""
         if not self._counted and self._per == 1.0:
+            # Else it was found out already, or guessed after an error.
             try:
                 prompt = compose(model, given)
                 if not _reduced(prompt) and prompt.tokens <= prompt.budget * SURE:
                     return prompt
             except ContextTooLong:
                 pass
-            await self._measure(model, given)
+            if not self._measured:
+                await self._measure(model, given)
         prompt = compose(model, given, per=self._per, counted=self._counted)
         for _ in range(COUNTS - 1):
             if not self._counted or prompt.tokens <= prompt.budget * SURE:
@@ -154,6 +165,7 @@ class Context:
 
     async def _measure(self, model: ModelInfo, given: Given) -> None:
         """Have the model count the most that could fit, and learn from it how dense this text is."""
+        self._measured = True
         wide = compose(model, given, per=DENSEST)
         told = await self._app.part(Runtime).count(self._route, wide.request)
         if told is not None:

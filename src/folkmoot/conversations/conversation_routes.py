@@ -68,6 +68,5 @@ class HistoryController(Controller):
             "Content-Disposition": f'attachment; filename="conversation-{conversation_id}.{suffix}"; '
             f"filename*=UTF-8''{quote(f'{title}.{suffix}', safe='')}",
             "Cache-Control": "no-store",
-            "X-Content-Type-Options": "nosniff",
         }
         return cast("Response[ConversationExport]", Response(body, media_type=media_type, headers=headers))

@@ -10,15 +10,17 @@ from folkmoot.conversations.cite import MARKER
 from folkmoot.conversations.issue import add_edit
 from folkmoot.conversations.models import Message
 from folkmoot.conversations.service import OPEN, ConversationService
+from folkmoot.conversations.summary import forget
 from folkmoot.kit.envelope import Keyring
 from folkmoot.kit.errors import BadRequest, Conflict
+from folkmoot.kit.stream import Streams
 from folkmoot.kit.work import Work
 
 MOST = 200
 """Edits of one answer, each of which keeps the text before it."""
 
 
-async def edit(work: Work, keyring: Keyring, message_id: UUID, content: str) -> Message:
+async def edit(work: Work, keyring: Keyring, streams: Streams, message_id: UUID, content: str) -> Message:
     """Put `content` in the place of an answer's text. Later questions go on from it.
 
     What was checked of the sentences is forgotten, since it was checked of others. A citation stays while its marker
@@ -37,7 +39,10 @@ async def edit(work: Work, keyring: Keyring, message_id: UUID, content: str) -> 
     made = {"at": now.isoformat(), "by": str(work.principal.user), "before": before}
     message.content, message.edits = content, [*message.edits, made]
     message.sentences, message.citations = [], _still_cited(message.citations, content)
+    await forget(work, message.conversation_id)
     work.record("message.edited", "message", message.id, user_id=work.principal.user)
+    # Whoever reads the answer again reads it from the row, as it stands now.
+    work.after_commit(lambda: streams.forget([str(message_id)]))
     await add_edit(work, keyring, message, work.principal.user, before)
     return message
 

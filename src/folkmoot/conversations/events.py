@@ -113,7 +113,7 @@ class VerificationCompleted(Struct, frozen=True, kw_only=True, tag="verification
 
     sentences: list[Sentence]
     unchecked: int = 0
-    """Sentences at the end of a very long answer that were not checked."""
+    """Sentences without a verdict, of a very long answer or one from very many passages."""
 
 
 class MessageCompleted(Struct, frozen=True, kw_only=True, tag="message.completed", tag_field="event"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from uuid import UUID
 
+import msgspec
 from sqlalchemy import null
 
 from folkmoot.conversations.models import Message
@@ -29,7 +30,7 @@ async def rate(work: Work, message_id: UUID, data: Rate) -> Message:
         "rating": data.rating,
         "reason": reason,
         "comment": data.comment.strip(),
-        "at": at.isoformat(),
+        "at": msgspec.to_builtins(at),
     }
     told = {"rating": data.rating, "reason": reason}
     work.record("message.rated", "message", message.id, user_id=work.principal.user, data=told)

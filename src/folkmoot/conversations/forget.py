@@ -33,7 +33,9 @@ async def forget_files(work: Work, conversation: Conversation) -> None:
         file_ids += list(await work.session.scalars(inside))
         await work.session.execute(delete(Collection).where(Collection.id == conversation.collection_id))
     for start in range(0, len(file_ids), FILES):
-        work.enqueue(TASKS["knowledge.remove_files"], tenant_id=conversation.tenant_id, file_ids=file_ids[start : start + FILES])
+        work.enqueue(
+            TASKS["knowledge.remove_files"], tenant_id=conversation.tenant_id, file_ids=file_ids[start : start + FILES]
+        )
 
 
 async def forget_streams(work: Work, conversation: Conversation, streams: Streams) -> list[UUID]:

@@ -91,8 +91,13 @@ async def issue(work: Work, keyring: Keyring, run: Run, ended: dict[str, Any]) -
     await _keep(work, keyring, made)
 
 
-async def issue_later(work: Work, keyring: Keyring, message: Message, user_id: UUID) -> Statement | None:
-    """Write the receipt of an answer whose worker is not there to do it, from what is stored."""
+async def issue_later(
+    work: Work, keyring: Keyring, message: Message, user_id: UUID, *, broken: bool = False
+) -> Statement | None:
+    """Write the receipt of an answer whose worker is not there to do it, from what is stored.
+
+    `broken`: it died, so that some figures may be missing.
+    """
     if not (message.content or message.status in ("complete", "stopped")):
         return None
     question = await work.session.get(Message, message.parent_id) if message.parent_id else None
@@ -125,7 +130,7 @@ async def issue_later(work: Work, keyring: Keyring, message: Message, user_id: U
         hashes=await _hashes(work, {UUID(item["document_id"]) for item in passages}),
         tools=await _tools(work, message.id),
         attachments=await _attachments(work, question.file_ids),
-        broken=True,
+        broken=broken,
     )
     made = state(facts)
     await _keep(work, keyring, made)

@@ -7,7 +7,7 @@ from typing import Any, cast
 import msgspec
 from sqlalchemy import Table, bindparam, case, literal, select, update
 
-from folkmoot.conversations.models import ToolCall
+from folkmoot.conversations.models import Message, ToolCall
 
 SHOWN = 2_000
 """Characters of a result in an event."""
@@ -48,3 +48,13 @@ def described(row: ToolCall) -> dict[str, Any]:
     arguments = arguments_of(row.arguments)
     shown = row.arguments if arguments is None else arguments
     return {"call_id": row.call_id, "name": row.name, "title": row.title, "arguments": shown}
+
+
+def put_away(message: Message) -> None:
+    """Of an answer that nobody goes on with: take out what only they would need, and count what it took so far."""
+    trace = dict(message.trace or {})
+    trace.pop("passages", None)
+    counted = trace.pop("usage", None)
+    if counted and not message.usage:
+        message.usage = {name: counted[name] for name in ("input_tokens", "output_tokens")}
+    message.trace = trace

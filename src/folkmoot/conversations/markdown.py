@@ -16,7 +16,8 @@ from folkmoot.conversations.cite import MARKER
 from folkmoot.conversations.export import ConversationExport, ExportedMessage
 from folkmoot.conversations.schemas import MessageOut, ToolCallOut
 
-_REACHING = re.compile(r"<|!(?=\[)|\[(?=\^)")
+_REACHING = re.compile(r"(\\*)(<|!(?=\[)|\[(?=\^))")
+"""With the backslashes before it: an odd one of them escapes it already, and one more would undo that."""
 _DEFINES = re.compile(r"^([ \t]{0,3})\[(?=[^\]\n]*\]:)", re.MULTILINE)
 _PUNCTUATION = re.compile(r"([\\`*_{}\[\]()#+\-.!|<>~&:$^])")
 _BREAKS = re.compile(r"\r\n?|[\x0b\x0c\x1c-\x1e\x85\u2028\u2029]")
@@ -90,11 +91,16 @@ def _body(message: MessageOut, number: int) -> str:
 
 
 def _inert(text: str, number: int, cited: set[int]) -> str:
-    text = _REACHING.sub(r"\\\g<0>", _BREAKS.sub("\n", text))
+    text = _REACHING.sub(_escaped, _BREAKS.sub("\n", text))
     text = _DEFINES.sub(r"\1\\[", text)
     return MARKER.sub(
         lambda found: f"[^{number}-{found.group(1)}]" if int(found.group(1)) in cited else found.group(), text
     )
+
+
+def _escaped(found: re.Match[str]) -> str:
+    before, sign = found.groups()
+    return f"{before}{sign}" if len(before) % 2 else f"{before}\\{sign}"
 
 
 def _quoted(text: str) -> str:

@@ -50,7 +50,7 @@ class ReceiptController(Controller):
     ) -> MessageOut:
         """What the assistant wrote is kept as `original`, and a further receipt tells of the edit. Later questions go
         on from the new text."""
-        return MessageOut.of(await editing.edit(work, app.keyring, message_id, data.content))
+        return MessageOut.of(await editing.edit(work, app.keyring, app.streams, message_id, data.content))
 
 
 @get(

@@ -77,8 +77,9 @@ async def retrieve(app: App, run: Run, writer: StreamWriter) -> None:
     hits = own_first(came.hits, run.question.content)[:PASSAGES] if asked.joined else came.hits
     rest: list[CitedPassage] = []
     kind, why = "search", decision.why
-    if room and came.among and (mode == "documents" or came.among <= FEW * GIVEN_AGAIN):
-        whole = await _whole(app, run, MOST if mode == "documents" else FEW, room)
+    most = MOST if mode == "documents" else FEW
+    if room and 0 < came.among <= most * GIVEN_AGAIN:
+        whole = await _whole(app, run, most, room)
         if whole is not None:
             there = {chunk for hit in hits for chunk in (hit.chunk.id, *hit.joined)}
             rest = [passage for passage in whole if passage.chunk_id not in there]
@@ -164,11 +165,12 @@ def own_first(hits: Sequence[Hit], question: str) -> list[Hit]:
     own = {word.casefold() for word in WORD.findall(question)}
 
     def weight(hit: Hit) -> float:
-        if hit.match is None:
-            return 0.0
-        return sum(part * (OWN if word.casefold() in own else 1) for word, part in hit.match.words.items())
+        parts = hit.match.words.items() if hit.match is not None else ()
+        return sum(part * (OWN if word.casefold() in own else 1) for word, part in parts)
 
-    return sorted(hits, key=weight, reverse=True)
+    by_words = iter(sorted((hit for hit in hits if hit.match is not None), key=weight, reverse=True))
+    # What was found by its vector alone keeps its place.
+    return [hit if hit.match is None else next(by_words) for hit in hits]
 
 
 def add(

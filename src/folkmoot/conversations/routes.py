@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, cast, get_args
 from uuid import UUID
 
+import msgspec
 from litestar import Controller, Request, Response, delete, get, post, put
 from litestar.datastructures import State
 from litestar.di import NamedDependency
@@ -23,6 +24,7 @@ from folkmoot.conversations.follow import follow, told
 from folkmoot.conversations.models import Message
 from folkmoot.conversations.schemas import Anew, Ask, ConversationCreate, ConversationOut, MessageOut, Origin, Rate
 from folkmoot.conversations.service import ConversationService
+from folkmoot.conversations.shown import shown
 from folkmoot.conversations.tasks import answer_message
 from folkmoot.kit.access import Permission, Principal, Scope
 from folkmoot.kit.app import App
@@ -137,10 +139,11 @@ class ConversationController(Controller):
         limit: Most = 50,
         cursor: Cursor = None,
         branch: Branch = None,
-    ) -> Page[MessageOut]:
+    ) -> Response[Page[MessageOut]]:
         """Oldest first. Questions and answers form a tree by `parent_id`; `branch` picks the way to one of them."""
-        rows, after = await ConversationService(work).messages(conversation_id, limit, cursor, branch=branch)
-        return Page(items=[MessageOut.of(row) for row in rows], next_cursor=after)
+        items, after = await shown(work, conversation_id, limit, cursor, branch)
+        body = msgspec.json.encode(Page(items=items, next_cursor=after))
+        return cast("Response[Page[MessageOut]]", Response(body, media_type="application/json"))
 
     @post(
         "/conversations/{conversation_id:uuid}/messages",

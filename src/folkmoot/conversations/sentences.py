@@ -24,6 +24,8 @@ _ABBREVIATION = re.compile(
     r"z\.\s?b|d\.\s?h|u\.\s?a|bzw|ggf|abs|vgl|str|inkl|exkl|evtl|max|min|jan|feb|apr|aug|sept?|okt|oct|nov|dec|dez)$",
     re.IGNORECASE,
 )
+_SHORT = re.compile(r"(?:^|\W)[^\W\d_]{1,4}$")
+_SMALL = re.compile(r"\s+[a-zåäöéü]")
 _NUMBERED = re.compile(r"\s*(?:\d{1,3}|[^\W\d_])$")
 _AFTER_NUMBER = re.compile(r"\s+(?:[a-zåäöéüß]|(?i:" + "|".join(sorted(MONTHS, key=len, reverse=True)) + r")\b)")
 _LINE = re.compile(r"[^\n]+")
@@ -119,6 +121,8 @@ def _goes_on(text: str, begun: int, at: int, after: int, end: int) -> bool:
     before = text[max(begun, at - 12) : at]
     if before[-1:].isdigit():
         return bool(_AFTER_NUMBER.match(text, after, end)) or bool(_NUMBERED.fullmatch(text[begun:at]))
+    if _SHORT.search(before) and _SMALL.match(text, after, end):
+        return True
     return bool(_ABBREVIATION.search(before)) and bool(re.match(r"\s*[^\s]", text[after : after + 4]))
 
 

@@ -11,11 +11,9 @@ from uuid import UUID
 from advanced_alchemy.repository import SQLAlchemyAsyncRepository
 from msgspec import UNSET
 from sqlalchemy import Select, bindparam, delete, select, update
-from sqlalchemy.orm import defer
 
 from folkmoot.assistants.models import Assistant, AssistantVersion
 from folkmoot.assistants.service import AssistantService
-from folkmoot.conversations.branch import branch_ids
 from folkmoot.conversations.forget import forget_files, forget_streams
 from folkmoot.conversations.models import Conversation, Message
 from folkmoot.conversations.recent import recent
@@ -33,9 +31,6 @@ OPEN = ("pending", "streaming", "waiting_for_approval")
 OWN = select(Conversation).where(
     Conversation.id == bindparam("conversation"), Conversation.user_id == bindparam("user")
 )
-
-SHOWN = [defer(part, raiseload=True) for part in (Message.turns, Message.passages)]
-"""Results of tools and what was found can be longer than all that is said, and lists do not show them."""
 
 
 class _Conversations(SQLAlchemyAsyncRepository[Conversation]):
@@ -133,19 +128,6 @@ class ConversationService:
             self._work.after_commit(partial(_publish_stop, redis, open_id))
         self._work.record("conversation.deleted", "conversation", conversation.id, user_id=conversation.user_id)
         await self._work.session.execute(delete(Conversation).where(Conversation.id == conversation.id))
-
-    async def messages(
-        self, conversation_id: UUID, limit: int, cursor: str | None, *, branch: UUID | None = None
-    ) -> tuple[Sequence[Message], str | None]:
-        """The messages of a conversation, or those from its beginning to the message `branch`, oldest first."""
-        await self.get(conversation_id)
-        query = select(Message).options(*SHOWN).where(Message.conversation_id == conversation_id)
-        if branch is not None:
-            there = select(Message.id).where(Message.id == branch, Message.conversation_id == conversation_id)
-            if await self._work.session.scalar(there) is None:
-                raise NotFound("`branch` names no message of this conversation")
-            query = query.where(Message.id.in_(branch_ids(conversation_id, branch)))
-        return await page(self._work.session, query, by=Message.id, limit=limit, cursor=cursor, newest_first=False)
 
     async def message(self, message_id: UUID, *, lock: bool = False) -> Message:
         """A message of one of the caller's conversations. Raises `NotFound`."""

@@ -10,7 +10,7 @@ from folkmoot.conversations.cite import CitedPassage
 from folkmoot.conversations.sentences import sentences
 from folkmoot.conversations.wording import Wording, keys_of, language_of, wording
 
-MOST_UNITS = 1_000
+MOST_UNITS = 3_000
 """Sentences of passages that are looked at in all; what is beyond is not."""
 LOOKED_AT = 4
 """Of these the likeliest are taken apart, and their neighbours."""
@@ -51,6 +51,8 @@ class Sources:
     units: list[Unit] = field(default_factory=list["Unit"])
     language: str = ""
     """Of most of them."""
+    cut: bool = False
+    """Whether there is more of them than is looked at."""
     languages: list[str] = field(default_factory=list[str])
     """Of each passage."""
     counts: dict[str, int] = field(default_factory=dict[str, int])
@@ -78,6 +80,7 @@ class Sources:
             for span in sentences(passage.text):
                 number = len(sources.units)
                 if number >= MOST_UNITS:
+                    sources.cut = True
                     break
                 text = passage.text[span.start : span.end]
                 keys = keys_of(text, language)

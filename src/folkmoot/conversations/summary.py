@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from time import monotonic
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import delete, select
 from sqlalchemy.dialects.postgresql import insert
 from uuid_utils.compat import uuid7
 
@@ -22,6 +22,7 @@ from folkmoot.conversations.models import Message, Summary
 from folkmoot.conversations.prompt import DEFAULT_WINDOW, Summarised, Turn, inert
 from folkmoot.conversations.run import Run
 from folkmoot.kit.app import App
+from folkmoot.kit.work import Work
 
 TASK = """\
 Shorten the beginning of a conversation between a person and an assistant, so that the assistant can go on without it. \
@@ -95,6 +96,11 @@ def _clipped(text: str, most: int) -> str:
 def _whole(made: Aside) -> str:
     text = storable(made.text)
     return text if len(text) <= LONGEST else text[:LONGEST].rsplit(" ", 1)[0] + " …"
+
+
+async def forget(work: Work, conversation_id: UUID) -> None:
+    """After a message was changed: what was said of it in short may not be true any more."""
+    await work.session.execute(delete(Summary).where(Summary.conversation_id == conversation_id))
 
 
 async def _keep(app: App, run: Run, message_id: UUID, text: str, messages: int, model: dict[str, str]) -> None:

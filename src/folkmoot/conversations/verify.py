@@ -22,7 +22,7 @@ MOST_SENTENCES = 400
 """Of one answer that are checked."""
 MOST_CITATIONS = 400
 """Of one answer that are checked; those after them have no `support`."""
-LONG = 8_000
+LONG = 3_000
 """Characters of an answer from which on it is checked in a thread."""
 LONG_SOURCES = 60_000
 """Of the passages."""
@@ -44,8 +44,8 @@ def cite(run: Run, n: int, sentence: str) -> dict[str, Any]:
 
 
 async def verify(run: Run, writer: StreamWriter) -> None:
-    """Fill `run.sentences` and tell the reader, if the answer had passages to rest on."""
-    if not run.passages:
+    """Fill `run.sentences` and tell the reader, if the answer had passages to rest on, or looked for some in vain."""
+    if not run.passages and (not run.grounded or any(turn.role == "tool" for turn in run.turns)):
         return
     content = "".join(run.text)
     if len(content) > LONG or sum(len(passage.text) for passage in run.passages.values()) > LONG_SOURCES:
@@ -61,7 +61,7 @@ async def verify(run: Run, writer: StreamWriter) -> None:
 def checked(
     content: str, passages: Sequence[CitedPassage], sources: Sources | None = None
 ) -> tuple[list[dict[str, Any]], int]:
-    """(what was found of each sentence that claims something, how many more there are)."""
+    """(what was found of each sentence that claims something, how many more there are without a verdict)."""
     language = language_of(content)
     sources = sources or Sources.of(passages, language)
     by_number = {passage.n: passage for passage in passages}
@@ -76,7 +76,10 @@ def checked(
             place += 1
         theirs = frozenset(n for at, n in named[place : place + 40] if at < span.end)
         support = check(sources, content[span.start : span.end], language, prefer=theirs)
-        if support is not None:
+        if support is not None and support.support == "not_found" and sources.cut:
+            # It may stand in what was not looked at.
+            unchecked += 1
+        elif support is not None:
             found.append(_told(span.start, span.end, support, by_number))
     return found, unchecked
 

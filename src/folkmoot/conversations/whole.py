@@ -14,7 +14,17 @@ from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from folkmoot_sdk import ChatRequest, ContextTooLong, Message, ModelInfo, ProviderError, TextDelta, TextPart, Usage
+from folkmoot_sdk import (
+    BadResponse,
+    ChatRequest,
+    ContextTooLong,
+    Message,
+    ModelInfo,
+    ProviderError,
+    TextDelta,
+    TextPart,
+    Usage,
+)
 
 from folkmoot.ai.counting import text_tokens
 from folkmoot.ai.route import Route
@@ -34,6 +44,8 @@ PART_TOKENS = 24_000
 """Of the files in one call: with more, models begin to pass over things."""
 NOTES_TOKENS = 2_048
 """That one call may write."""
+THOUGHTS = 4
+"""So many times as many, for one that thinks first."""
 OVERHEAD_TOKENS = 600
 """What a call has beside passages, question and notes."""
 LEAST_PART = 500
@@ -45,6 +57,7 @@ MOST_NUMBER = 999
 SHOWN_QUESTION = 4_000
 """Characters of it that the calls are told."""
 NOTHING = "NOTHING"
+NOTHING_THERE = "All of the files was read for this question, and nothing in them matters for it."
 
 READ = f"""\
 You read one part of long documents for a colleague, who will answer a question from your notes alone. {DATA}
@@ -156,6 +169,8 @@ class _Reader:
                 raise
             half = len(passages) // 2
             return f"{await self._notes(passages[:half])}\n{await self._notes(passages[half:])}"
+        if not said:
+            raise BadResponse("the model wrote nothing about a part of the files: ask again, or choose another model")
         if said.strip(" .\n*").upper() == NOTHING:
             return ""
         return MARKER.sub(lambda found: _known(found, local), said)
@@ -166,7 +181,9 @@ class _Reader:
         usage: Usage | None = None
 
         def build(info: ModelInfo) -> ChatRequest:
-            most = min(info.max_output_tokens or NOTES_TOKENS, NOTES_TOKENS)
+            # What a model thinks counts, too.
+            wanted = NOTES_TOKENS * THOUGHTS if info.reasoning else NOTES_TOKENS
+            most = min(info.max_output_tokens or wanted, wanted)
             system = Message(role="system", content=(TextPart(task),))
             user = Message(role="user", content=(TextPart(f"{data}\n\nThe question: {self.question}"),))
             return ChatRequest(model=info.name, messages=(system, user), max_output_tokens=most)
@@ -210,6 +227,8 @@ async def read_whole(
     text = await _shortened(reader, text, room // 2)
     text, cut = _cut(text, room // 2)
     _keep(run, writer, text, passages, room - text_tokens(text))
+    if not text and not failed and not unread:
+        run.notes = NOTHING_THERE
     run.trace["reading"] = {"calls": reader.calls, "parts": len(parts), "unread": len(unread) + len(failed)}
     return _told(failed, unread, cut)
 

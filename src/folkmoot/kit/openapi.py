@@ -126,11 +126,11 @@ def _problem(status: int, said: str) -> Json:
 
 def example(schema: Json, schemas: Json, name: str = "") -> Any:
     """A value that fits `schema`, made from its examples, formats and bounds; the same each time."""
-    if "$ref" in schema:
-        return example(schemas[schema["$ref"].rsplit("/", 1)[1]], schemas, name)
     if schema.get("examples"):
         found: Any = schema["examples"]
         return next(iter(found.values())) if hasattr(found, "values") else found[0]
+    if "$ref" in schema:
+        return example(schemas[schema["$ref"].rsplit("/", 1)[1]], schemas, name)
     if "const" in schema:
         return schema["const"]
     if schema.get("enum"):

@@ -105,7 +105,7 @@ class _Chosen:
         # Asked again: an answer may have taken minutes, or waited days for its approval.
         found = await self.usable([tool_id])
         if not found:
-            return Outcome(GONE, "tool-gone")
+            return Outcome(GONE, "tool-withdrawn")
         tool, server, _ = found[0]
         servers = self._app.part(ToolServers)
         try:
@@ -114,6 +114,6 @@ class _Chosen:
         except ServerFailed as error:
             log.warning("tool.not_called", server=str(server.id), tool=tool.name, code=error.code, error=str(error))
             words = f"the tool server {PLAIN.get(error.code, 'cannot be reached')}"
-            return Outcome(words, "tool-timeout" if error.code == "too-slow" else "tool-unreachable")
+            return Outcome(words, "tool-timeout") if error.code == "too-slow" else Outcome(words, "tool-unreachable")
         except AppError as error:
             return Outcome(error.detail, "tool-unreachable")

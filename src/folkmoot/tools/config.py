@@ -52,8 +52,8 @@ class ServerConfig(Input, frozen=True, kw_only=True):
 
 
 class ConfigOut(Struct, frozen=True, kw_only=True):
-    url: str | None = None
-    token: str | None = None
+    url: Annotated[str, Meta(examples=["https://tools.example/mcp"])] | None = None
+    token: Annotated[str, Meta(examples=[MASK])] | None = None
     """Masked; null: none."""
     headers: dict[str, str] = {}
     """Masked."""

@@ -36,8 +36,8 @@ class Offer:
     approval: bool = False
     """Whether the asker is asked before each call."""
     reads_only: bool = False
-    """Whether its server says that a call changes nothing. It counts only where no approval is asked for: such a tool may
-    be called at once even after text of documents or tools has come into the prompt."""
+    """Whether its server says that a call changes nothing. It counts only where no approval is asked for: such a tool
+    may be called at once even after text of documents or tools has come into the prompt."""
     tool_id: UUID | None = None
     """Of a tool server's tool."""
     seconds: float = CALL_SECONDS

@@ -23,7 +23,7 @@ Config = Annotated[
 class ToolServerOut(Struct, frozen=True, kw_only=True):
     id: UUID
     name: str
-    kind: str
+    kind: Annotated[str, Meta(examples=["http"])]
     """`http` (Streamable HTTP) or `stdio` (a command that the platform allows)."""
     config: ConfigOut
     enabled: bool
@@ -117,7 +117,7 @@ class ToolOut(Struct, frozen=True, kw_only=True):
     destructive: bool | None
     """What the server says: that it may destroy something."""
     enabled: bool
-    approval: str
+    approval: Annotated[str, Meta(examples=["always"])]
     """`always`: who asks approves each call. `never`: it is called at once."""
     offered: bool
     """Whether the server still lists it."""
@@ -160,7 +160,7 @@ class SpaceToolOut(Struct, frozen=True, kw_only=True):
     name: str
     title: str
     description: str
-    approval: str
+    approval: Annotated[str, Meta(examples=["always"])]
     chosen: bool
     """Whether assistants of the space may be given it. What is not chosen is shown to those who may choose it."""
     blocked: str | None

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import unicodedata
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -26,6 +27,8 @@ LARGEST_SCHEMA = 32_000
 DEEPEST = 24
 LONGEST_CALLED = 64
 """Characters of the name that a model calls a tool by."""
+_HARMLESS = "\n\t\u200c\u200d"
+"""Line breaks, and the joiners that some scripts need."""
 _ONE = frozenset({"items", "additionalProperties", "additionalItems", "contains", "not", "if", "then", "else",
                   "propertyNames"})  # fmt: skip
 _SEVERAL = frozenset({"allOf", "anyOf", "oneOf", "prefixItems"})
@@ -56,15 +59,22 @@ class Listed:
 
 def sound(tool: Listed) -> Listed:
     """The tool as it is stored. Raises `Unsound`."""
-    name = storable(tool.name)
+    name = visible(tool.name)
     if not name.strip() or name != tool.name or len(name) > LONGEST_NAME:
         raise Unsound(f"its name is empty, longer than {LONGEST_NAME} characters, or cannot be kept as it is")
-    description = storable(tool.description).strip()
+    description = visible(tool.description).strip()
     if len(description) > LONGEST_DESCRIPTION:
         description = description[:LONGEST_DESCRIPTION] + " [cut]"
-    title = " ".join(storable(tool.title).split())[:LONGEST_TITLE]
+    title = " ".join(visible(tool.title).split())[:LONGEST_TITLE]
     hints = {name: value for name, value in tool.hints.items() if isinstance(value, bool)}
     return Listed(name, title, description, _Flat(tool.parameters).schema(), hints)
+
+
+def visible(text: str) -> str:
+    """Without what nobody sees and a model reads all the same, or what turns the rest around on a screen."""
+    return "".join(
+        char for char in storable(text) if unicodedata.category(char) not in ("Cc", "Cf", "Co") or char in _HARMLESS
+    )
 
 
 class _Flat:
@@ -115,6 +125,8 @@ class _Flat:
                 made[key] = [self._at(part, depth + 1, inside) for part in cast("list[object]", value)]
             elif key in _NAMED and isinstance(value, dict):
                 made[key] = self._each(cast("dict[str, object]", value), depth, inside)
+            elif key in ("title", "description"):
+                made[key] = visible(str(self._value(value, depth + 1)))
             else:
                 made[_clean(key)] = self._value(value, depth + 1)
         if "patternProperties" in given and made.get("additionalProperties") is False:

@@ -210,7 +210,8 @@ async def call_tool(opening: Opening, line: Line, seconds: float, name: str, arg
         text = "\n".join(part for part in (structured, text) if part)
     if not text.strip():
         text = "it failed and did not say why" if result.isError else "it was done, and gave nothing back"
-    return Outcome(storable(text[:LONGEST_RESULT]), "tool-failed" if result.isError else "")
+    text = storable(text[:LONGEST_RESULT])
+    return Outcome(text, "tool-failed") if result.isError else Outcome(text)
 
 
 async def _listed(session: ClientSession) -> tuple[list[Listed], bool]:
