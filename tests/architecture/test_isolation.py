@@ -325,7 +325,8 @@ async def walk_writes(client, one, every, superuser, app, allowed) -> int:
 def attempts(operation, mine, theirs):
     """Everything theirs, then each id alone theirs and the rest one's own."""
     if operation.slots:
-        yield "everything", dict.fromkeys(operation.slots, theirs)
+        name = operation.slots[0] if len(operation.slots) == 1 else "everything"
+        yield name, dict.fromkeys(operation.slots, theirs)
     if len(operation.slots) > 1:
         for slot in operation.slots:
             yield slot, dict.fromkeys(operation.slots, mine) | {slot: theirs}

@@ -218,7 +218,7 @@ async def test_an_approval_of_one_call_is_none_of_the_next(talk, dangerous):
     assert dangerous.called("send") == []
 
 
-async def test_the_rule_of_who_is_asked(dangerous):
+async def test_the_rule_of_who_is_asked(talk, dangerous):
     by_name = {offer.spec.name: offer for offer in dangerous.offers}
 
     class Told:

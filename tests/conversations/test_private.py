@@ -36,7 +36,7 @@ async def theirs(talk, tenancy):
     assistant = talk.assistant
     space = (await talk.person.get(f"/assistants/{assistant}")).json()["space_id"]
     person = await tenancy.colleague(talk.person)
-    put = await talk.person.put(f"/spaces/{space}/members/{person.user.id}", json={"role": "viewer"})
+    put = await talk.person.put(f"/spaces/{space}/members/{person.user.id}", json={"role": "editor"})
     assert put.status_code == 200, put.text
     conversation = await person.conversation(assistant)
     answer = await person.ask(conversation, "What I ask is nobody else's business")

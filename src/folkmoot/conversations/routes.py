@@ -259,9 +259,7 @@ class MessageController(Controller):
         return await _anew(tree.resume, app, request, message_id, data, idempotency_key)
 
     @put("/{message_id:uuid}/feedback", operation_id="rate_message", summary="Rate an answer", opt=CHAT)
-    async def rate(
-        self, work: NamedDependency[Work], message_id: FromPath[UUID], data: JSONBody[Rate]
-    ) -> MessageOut:
+    async def rate(self, work: NamedDependency[Work], message_id: FromPath[UUID], data: JSONBody[Rate]) -> MessageOut:
         """In the place of an earlier rating. The organisation hears rating and reason; the comment stays yours."""
         return MessageOut.of(await feedback.rate(work, message_id, data))
 
