@@ -61,6 +61,7 @@ async def test_settings_begin_with_their_defaults(owner):
         "require_second_factor": False,
         "currency": "USD",
         "usd_rate": 1.0,
+        "ai_mark": "AI-generated",
     }
     assert body["quotas"] == {
         "max_users": None,
@@ -94,6 +95,7 @@ async def test_what_is_absent_stays_and_rows_of_origins_follow(owner, tenancy, o
         "require_second_factor": True,
         "currency": "USD",
         "usd_rate": 1.0,
+        "ai_mark": "AI-generated",
     }
     assert await origins(owner.tenant_id) == kept[:1]
     assert await origins(other.tenant_id) == ["https://other.example"]

@@ -48,8 +48,8 @@ async def decide(work: Work, message_id: UUID, data: Decision) -> Message:
         row.status = "approved" if data.approved else "denied"
         row.decided_by, row.decided_at = work.principal.user, datetime.now(UTC)
         told = {"call_id": row.call_id, "tool": row.name, "remember": data.remember}
-        action = "tool.approved" if data.approved else "tool.denied"
-        work.record(action, "message", message.id, user_id=work.principal.user, data=told)
+        who = work.principal.user
+        work.record("tool.approved" if data.approved else "tool.denied", "message", message.id, user_id=who, data=told)
     if not any(row.status == "waiting" for row in calls):
         resume(work, message)
     return message

@@ -14,6 +14,6 @@ class Enough(Exception):
 class Unanswered(Exception):
     """The model came to its end, and there is no answer."""
 
-    def __init__(self, code: str, detail: str, *, retryable: bool = True) -> None:
+    def __init__(self, detail: str, *, code: str, retryable: bool = True) -> None:
         super().__init__(detail)
         self.code, self.detail, self.retryable = code, detail, retryable

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, cast
 
 import msgspec
-from sqlalchemy import Table, bindparam, case, literal, select, update
+from sqlalchemy import Table, Update, bindparam, case, literal, select, update
 
 from folkmoot.conversations.models import Message, ToolCall
 
@@ -13,15 +13,23 @@ SHOWN = 2_000
 """Characters of a result in an event."""
 _calls = cast("Table", ToolCall.__table__)
 OF_MESSAGE = select(ToolCall).where(ToolCall.message_id == bindparam("message"))
-LEFT_OPEN = (
-    update(_calls)
-    .where(_calls.c.message_id == bindparam("message"), _calls.c.status.in_(("waiting", "approved", "running")))
-    .values(
-        status="failed",
-        error=case((_calls.c.status == "running", literal("interrupted")), else_=literal("answer-ended")),
-        finished_at=bindparam("now"),
+
+
+def _left_open() -> Update:
+    code = "answer-ended"
+    broken_off = literal("interrupted")
+    return (
+        update(_calls)
+        .where(_calls.c.message_id == bindparam("message"), _calls.c.status.in_(("waiting", "approved", "running")))
+        .values(
+            status="failed",
+            error=case((_calls.c.status == "running", broken_off), else_=literal(code)),
+            finished_at=bindparam("now"),
+        )
     )
-)
+
+
+LEFT_OPEN = _left_open()
 """What becomes of the calls that an answer leaves behind when it ends."""
 
 

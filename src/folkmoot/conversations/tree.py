@@ -96,6 +96,9 @@ async def resume(
     message = await ConversationService(work).message(message_id)
     if message.role != "assistant":
         raise BadRequest("this message is a question: only answers can be gone on with")
+    if model_id is not None:
+        # One that is not there is told before anything else; whether it may see the text, once it is known what goes.
+        models.route("chat", (), model_id)
     if message.status == "complete" and message.trace.get("finish") not in CUT_OFF:
         raise Conflict("this answer came to its end: ask for more, or have it made anew", code="answer-complete")
     return await _reply(work, message, _question_of(message), message, model_id, key, answer, streams, models)

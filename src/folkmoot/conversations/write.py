@@ -90,16 +90,17 @@ def _gone(run: Run) -> list[ToolSpec]:
 
 def _unanswered(said: Round) -> Unanswered:
     if said.begun:
-        return Unanswered("tool-loop", "the model called tools again and again and said nothing: ask in another way")
+        detail = "the model called tools again and again and said nothing: ask in another way"
+        return Unanswered(detail, code="tool-loop")
     match said.reason:
         case "content_filter":
             detail = "the model's service does not answer this by its own rules: ask in another way"
-            return Unanswered("content-refused", detail, retryable=False)
+            return Unanswered(detail, code="content-refused", retryable=False)
         case "length":
             detail = "the model had used up what it may write before it said anything: ask for less at once"
         case _:
             detail = "the model said nothing: ask again, or choose another model"
-    return Unanswered("empty-answer", detail)
+    return Unanswered(detail, code="empty-answer")
 
 
 async def _fitting(app: App, run: Run, writer: StreamWriter, route: Route, context: Context, *, last: bool) -> Round:
