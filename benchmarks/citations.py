@@ -29,10 +29,10 @@ from uuid import UUID
 import msgspec
 
 from benchmarks.report import Report
-from folkmoot.conversations.cite import CitedPassage
-from folkmoot.conversations.sources import Sources
-from folkmoot.conversations.support import check
-from folkmoot.conversations.verify import checked
+from folkmoot.conversations.citations.cite import CitedPassage
+from folkmoot.conversations.citations.sources import Sources
+from folkmoot.conversations.citations.support import check
+from folkmoot.conversations.citations.verify import checked
 
 PRECISION, RECALL = 0.85, 0.80
 MILLISECONDS = 5.0

@@ -3,7 +3,7 @@
 The set (`followups.jsonl`) is our own: short conversations in English, Swedish and German about rules of a town, each
 with a message that is small talk, stands alone, or goes on from what was said. Passages of one subject are alike those
 of the others, so that a question without its subject finds the wrong ones. Every second message is held out: the words
-in `conversations/reference.py` and `small_talk.py` were chosen looking at the others only.
+in `conversations/retrieval/reference.py` and `small_talk.py` were chosen looking at the others only.
 
 No model is asked: a follow-up is rewritten as it is where there is none. Reference, in the same run: the same search
 with the message as it was written.
@@ -23,10 +23,10 @@ from folkmoot import migrate
 from folkmoot.assemble import assemble
 from folkmoot.commands.evaluation import Loaded, load
 from folkmoot.commands.known import Known, Row
-from folkmoot.conversations.decide import decide
-from folkmoot.conversations.prompt import Turn
-from folkmoot.conversations.retrieve import LOOKED_AT, PASSAGES, own_first
-from folkmoot.conversations.rewrite import joined
+from folkmoot.conversations.prompting.prompt import Turn
+from folkmoot.conversations.retrieval.decide import decide
+from folkmoot.conversations.retrieval.retrieve import LOOKED_AT, PASSAGES, own_first
+from folkmoot.conversations.retrieval.rewrite import joined
 from folkmoot.embedded import Engines
 from folkmoot.kit.access import Principal
 from folkmoot.kit.app import App

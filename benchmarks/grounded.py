@@ -91,8 +91,7 @@ async def _measure(report: Report, server: Server, url: str, assistant: str, chu
         (median(seconds for seconds, _ in through) - median(direct)) * 1000,
         "ms",
         60,
-        f"asked directly {median(direct) * 1000:.1f} ms; p95 through us {slow:.1f} ms;"
-        f" passages for {found} of {ASKED}",
+        f"asked directly {median(direct) * 1000:.1f} ms; p95 through us {slow:.1f} ms; passages for {found} of {ASKED}",
     )
 
 

@@ -24,6 +24,7 @@ from folkmoot.ai.catalogue import Catalogue
 from folkmoot.assemble import assemble
 from folkmoot.assistants.schemas import AssistantCreate
 from folkmoot.assistants.service import AssistantService
+from folkmoot.conversations.ask import ask
 from folkmoot.conversations.schemas import Ask, ConversationCreate
 from folkmoot.conversations.service import ConversationService
 from folkmoot.conversations.tasks import answer_message
@@ -136,8 +137,14 @@ async def _answer(app: App, principal: Principal, conversation_id: UUID, questio
     """Stream the answer to standard output, then the sources."""
     models = await app.part(Catalogue).of(principal.tenant)
     async with app.begin(principal) as work:
-        message = await ConversationService(work).ask(
-            conversation_id, Ask(content=question), key=None, answer=answer_message, streams=app.streams, models=models
+        message = await ask(
+            work,
+            conversation_id,
+            Ask(content=question),
+            key=None,
+            answer=answer_message,
+            streams=app.streams,
+            models=models,
         )
     sources: list[dict[str, Any]] = []
     async with aclosing(app.streams.read(str(message.id))) as entries:

@@ -24,12 +24,12 @@ from folkmoot.assemble import assemble
 from folkmoot.assistants.routes import AssistantController, ModelMoveController
 from folkmoot.audit.routes import AuditController, PlatformAuditController
 from folkmoot.classification.routes import DataClassController
-from folkmoot.conversations.approval_routes import ApprovalController
-from folkmoot.conversations.attachment_routes import AttachmentController
+from folkmoot.conversations.attachments.attachment_routes import AttachmentController
 from folkmoot.conversations.conversation_routes import HistoryController
-from folkmoot.conversations.receipt_routes import ReceiptController, receipt_keys
+from folkmoot.conversations.receipts.receipt_routes import ReceiptController, receipt_keys
 from folkmoot.conversations.routes import ConversationController, MessageController
 from folkmoot.conversations.tasks import answer_message
+from folkmoot.conversations.toolcalls.approval_routes import ApprovalController
 from folkmoot.federation.routes import AccountController, ExternalSignInController, LoginMethodController
 from folkmoot.feed.routes import FeedController
 from folkmoot.gateway.errors import Handlers, elsewhere

@@ -17,7 +17,7 @@ from taskiq.api import run_receiver_task
 from folkmoot.assemble import assemble
 from folkmoot.audit import tasks as _audit
 from folkmoot.conversations import tasks as _conversations
-from folkmoot.conversations.run import Running
+from folkmoot.conversations.answering.run import Running
 from folkmoot.conversations.service import STOP_CHANNEL
 from folkmoot.fulltext import tasks as _merging
 from folkmoot.identity import tasks as _identity

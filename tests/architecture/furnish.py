@@ -67,7 +67,8 @@ ADDED = (
     " VALUES (uuidv7(), :tenant, CAST(:space_id AS uuid), CAST(:tool_id AS uuid))",
     "INSERT INTO allowed_origins (id, tenant_id, origin) VALUES (gen_random_uuid(), :tenant, :origin)",
     "INSERT INTO summaries (id, tenant_id, conversation_id, message_id, text, messages, model)"
-    " VALUES (gen_random_uuid(), :tenant, CAST(:conversation_id AS uuid), CAST(:message_id AS uuid), 'Fences.', 1, '{}')",
+    " VALUES (gen_random_uuid(), :tenant, CAST(:conversation_id AS uuid), CAST(:message_id AS uuid), 'Fences.', 1,"
+    " '{}')",
     "INSERT INTO tool_calls (id, tenant_id, message_id, round, call_id, name, arguments, status)"
     " VALUES (gen_random_uuid(), :tenant, CAST(:message_id AS uuid), 1, '1-1', 'calculate', '{}', 'done')",
     "INSERT INTO receipts (id, tenant_id, message_id, number, statement, key_id, signature)"

@@ -109,7 +109,7 @@ def test_services_know_no_http_and_only_roots_import_routes_and_tasks():
     [
         ("spaces/service.py", "from litestar import get"),
         ("spaces/service.py", "def f():\n    import litestar.di"),
-        ("conversations/answer.py", "from folkmoot.knowledge.tasks import ingest_document"),
+        ("conversations/answering/answer.py", "from folkmoot.knowledge.tasks import ingest_document"),
         ("spaces/service.py", "from folkmoot.spaces import routes"),
         ("feed/service.py", "from folkmoot.spaces.routes import SpaceController"),
         ("knowledge/routes.py", "from folkmoot.conversations.tasks import answer_message"),

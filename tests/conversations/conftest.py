@@ -149,6 +149,6 @@ async def tools(monkeypatch, owner, request):
     async def chosen(*_, **__):
         return list(box.offers)
 
-    monkeypatch.setattr("folkmoot.conversations.calls.chosen", chosen)
-    monkeypatch.setattr("folkmoot.conversations.builtin.offers", lambda *_: [])
+    monkeypatch.setattr("folkmoot.conversations.toolcalls.calls.chosen", chosen)
+    monkeypatch.setattr("folkmoot.conversations.toolcalls.builtin.offers", lambda *_: [])
     return box

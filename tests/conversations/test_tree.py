@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import text
 
-from folkmoot.conversations.go_on import TOLD, without
+from folkmoot.conversations.answering.go_on import TOLD, without
 from folkmoot.conversations.schemas import MessageOut
 from folkmoot.conversations.shown import Shown
 from tests.conversations.conftest import eventually, parse, said

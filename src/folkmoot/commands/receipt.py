@@ -14,7 +14,7 @@ import click
 from folkmoot.commands.reach import DATA, opened
 
 if TYPE_CHECKING:
-    from folkmoot.conversations.statement import Key, Statement
+    from folkmoot.conversations.receipts.statement import Key, Statement
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -53,7 +53,7 @@ def verify(
       folkmoot receipt verify receipt.json --keys receipt-keys.json
       folkmoot receipt verify receipt.json --key hQ7n… --answer answer.txt
     """
-    from folkmoot.conversations import statement as said
+    from folkmoot.conversations.receipts import statement as said
 
     try:
         trusted = _trusted(key_text, keys_file)
@@ -91,7 +91,7 @@ def keys(data: Path | None) -> None:
     """
 
     async def run() -> list[dict[str, str]]:
-        from folkmoot.conversations.issue import keys as all_keys
+        from folkmoot.conversations.receipts.issue import keys as all_keys
 
         async with opened(data) as app:
             return [key.jwk() for key in all_keys(app.keyring)]
@@ -100,7 +100,7 @@ def keys(data: Path | None) -> None:
 
 
 def _trusted(key_text: str | None, keys_file: Path | None) -> list[Key] | None:
-    from folkmoot.conversations import statement as said
+    from folkmoot.conversations.receipts import statement as said
 
     found: list[Key] = []
     if key_text is not None:
@@ -121,7 +121,7 @@ def _content(file: Path, most: int) -> bytes:
 
 def _matched(found: Statement, text: bytes) -> str:
     """Which text of the answer this is. Raises `Refused`."""
-    from folkmoot.conversations import statement as said
+    from folkmoot.conversations.receipts import statement as said
 
     # An editor ends a file with a line break that the answer has not.
     hashes = [said.sha256(text), said.sha256(text.removesuffix(b"\n")), said.sha256(text.removesuffix(b"\r\n"))]

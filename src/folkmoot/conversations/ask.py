@@ -13,11 +13,11 @@ from uuid_utils.compat import uuid7
 
 from folkmoot.ai.route import Snapshot
 from folkmoot.assistants.models import Assistant, AssistantVersion
-from folkmoot.conversations.attachments import asked_with, still_there
+from folkmoot.conversations.attachments.attachments import asked_with, still_there
 from folkmoot.conversations.events import opening
 from folkmoot.conversations.guarded import classes_in
 from folkmoot.conversations.models import Conversation, Message
-from folkmoot.conversations.prompt import Turn
+from folkmoot.conversations.prompting.prompt import Turn
 from folkmoot.conversations.schemas import Ask
 from folkmoot.conversations.service import OPEN, ConversationService
 from folkmoot.kit.errors import Conflict, NotFound, ValidationFailed

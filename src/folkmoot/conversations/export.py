@@ -13,10 +13,10 @@ from sqlalchemy.orm import defer
 
 from folkmoot.assistants.models import Assistant, AssistantVersion
 from folkmoot.conversations.branch import branch_ids
-from folkmoot.conversations.kept import in_order
 from folkmoot.conversations.models import Attachment, Conversation, Message, ToolCall
 from folkmoot.conversations.schemas import ConversationOut, MessageOut, ToolCallOut
 from folkmoot.conversations.service import ConversationService
+from folkmoot.conversations.toolcalls.kept import in_order
 from folkmoot.kit.errors import ContentTooLarge, NotFound
 from folkmoot.kit.structs import Struct
 from folkmoot.kit.work import Work

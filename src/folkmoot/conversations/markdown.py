@@ -12,7 +12,7 @@ from uuid import UUID
 
 import msgspec
 
-from folkmoot.conversations.cite import MARKER
+from folkmoot.conversations.citations.cite import MARKER
 from folkmoot.conversations.export import ConversationExport, ExportedMessage
 from folkmoot.conversations.schemas import MessageOut, ToolCallOut
 

@@ -19,8 +19,8 @@ from litestar.response import Stream
 from folkmoot.ai.catalogue import Catalogue
 from folkmoot.conversations import ask as asking
 from folkmoot.conversations import feedback, tree
+from folkmoot.conversations.answering.follow import follow, told
 from folkmoot.conversations.events import AnswerEvent
-from folkmoot.conversations.follow import follow, told
 from folkmoot.conversations.models import Message
 from folkmoot.conversations.schemas import Anew, Ask, ConversationCreate, ConversationOut, MessageOut, Origin, Rate
 from folkmoot.conversations.service import ConversationService

@@ -9,8 +9,8 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from folkmoot.conversations.kept import described
 from folkmoot.conversations.models import Attachment, Conversation, Message, ToolCall
+from folkmoot.conversations.toolcalls.kept import described
 from folkmoot.kit.structs import Input, Struct
 from folkmoot.knowledge.models import Document
 

@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy import and_, func, or_, select
 
 from folkmoot.conversations import title
-from folkmoot.conversations.answer import abandon, answer
+from folkmoot.conversations.answering.answer import abandon, answer
 from folkmoot.conversations.models import Message
 from folkmoot.conversations.service import resume
 from folkmoot.kit.access import Principal

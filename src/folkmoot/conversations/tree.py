@@ -20,9 +20,9 @@ from uuid_utils.compat import uuid7
 
 from folkmoot.ai.route import Snapshot
 from folkmoot.conversations import ask as asking
-from folkmoot.conversations.attachments import asked_with
-from folkmoot.conversations.cite import CitedPassage
-from folkmoot.conversations.go_on import without
+from folkmoot.conversations.answering.go_on import without
+from folkmoot.conversations.attachments.attachments import asked_with
+from folkmoot.conversations.citations.cite import CitedPassage
 from folkmoot.conversations.guarded import classes_in
 from folkmoot.conversations.models import Message
 from folkmoot.conversations.service import ConversationService

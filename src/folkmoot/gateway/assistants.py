@@ -21,9 +21,9 @@ from folkmoot.ai.meter import tokens_of
 from folkmoot.assistants.models import Assistant
 from folkmoot.assistants.service import AssistantService
 from folkmoot.conversations import ask as asking
-from folkmoot.conversations.follow import follow
+from folkmoot.conversations.answering.follow import follow
 from folkmoot.conversations.models import Message
-from folkmoot.conversations.prompt import Turn
+from folkmoot.conversations.prompting.prompt import Turn
 from folkmoot.conversations.schemas import Ask, Citation, ConversationCreate, Usage
 from folkmoot.conversations.service import ConversationService
 from folkmoot.gateway import names

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
-from folkmoot.conversations.cite import markers
+from folkmoot.conversations.citations.cite import markers
 from folkmoot.conversations.schemas import Citation
 from folkmoot.gateway.answers import Annotation, CitedPlace, UrlCitation
 

@@ -1,0 +1,1 @@
+"""Files and pictures on a question, and reading long ones whole."""

@@ -1,0 +1,1 @@
+"""Signed records of how answers came to be, and edits of answers."""
