@@ -109,7 +109,7 @@ class LlamaCpp(RerankingServer):
         return body
 
     async def count_tokens(self, request: ChatRequest) -> int | None:
-        """As its template and tokenizer have it; None with pictures, which they do not count. Raises `ProviderError`."""
+        """As its template and tokenizer have it; None with pictures, which these leave out. Raises `ProviderError`."""
         if any(isinstance(part, ImagePart) for message in request.messages for part in message.content):
             return None
         asked, body = Asked(request.model), templated(self.body(request))
