@@ -94,6 +94,15 @@ async def test_it_answers_from_its_knowledge_with_citations(program, assistant, 
     assert text[place["start"] : place["end"]] == place["quote"]
 
 
+@pytest.mark.parametrize("why", ["length", "content_filter"])
+async def test_an_answer_that_is_not_whole_says_why(program, assistant, why):
+    question = f"[[tokens=5 finish={why}]] {QUESTION}"
+    whole = (await program.chat(question, assistant)).json()
+    assert whole["choices"][0]["finish_reason"] == why
+    found = await program.streamed(question, assistant)
+    assert found[-1]["choices"][0]["finish_reason"] == why
+
+
 async def test_it_streams_the_text_and_then_its_citations(program, assistant):
     found = await program.streamed(QUESTION, assistant, stream_options={"include_usage": True})
     assert said(found) == ANSWER

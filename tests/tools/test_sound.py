@@ -43,6 +43,11 @@ def test_patterns_are_left_out_and_arguments_that_have_that_name_are_not():
     assert made == {"type": "object", "properties": {"pattern": {"type": "string"}, "definitions": {"type": "string"}}}
 
 
+def test_what_would_compare_each_item_with_each_other_is_left_out():
+    made = flat(schema(properties={"x": {"type": "array", "items": {"type": "object"}, "uniqueItems": True}}))
+    assert made["properties"]["x"] == {"type": "array", "items": {"type": "object"}}
+
+
 def doubling(steps: int) -> dict:
     named = {f"a{step}": {"anyOf": [{"$ref": f"#/$defs/a{step + 1}"}] * 4} for step in range(steps)}
     return schema(properties={"x": {"$ref": "#/$defs/a0"}}, **{"$defs": named | {f"a{steps}": {"type": "null"}}})

@@ -127,10 +127,7 @@ async def newest_answer(work: Work, conversation_id: UUID) -> UUID | None:
         why = "the last answer waits for your approval of a tool: approve it, deny it, or stop the answer"
         raise Conflict(why, code="answer-in-progress")
     if newest.status in OPEN:
-        way_out = "wait for it, or stop it"
-        if newest.status == "waiting_for_approval":
-            way_out = "it waits for you to approve or deny what a tool is to do; decide, or stop it"
-        raise Conflict(f"the last question is still being answered: {way_out}", code="answer-in-progress")
+        raise Conflict("the last question is still being answered: wait for it, or stop it", code="answer-in-progress")
     return newest.id
 
 

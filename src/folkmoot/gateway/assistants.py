@@ -27,7 +27,7 @@ from folkmoot.conversations.prompting.prompt import Turn
 from folkmoot.conversations.schemas import Ask, Citation, ConversationCreate, Usage
 from folkmoot.conversations.service import ConversationService
 from folkmoot.gateway import names
-from folkmoot.gateway.answers import ChatAnswer, ChatChoice, ChatCompletion, CompletionUsage, ModelCard
+from folkmoot.gateway.answers import ChatAnswer, ChatChoice, ChatCompletion, CompletionUsage, FinishReason, ModelCard
 from folkmoot.gateway.chunks import Chunks, counted, encode, new_id
 from folkmoot.gateway.cited import annotated
 from folkmoot.gateway.errors import Refused, of_answer
@@ -53,6 +53,17 @@ class _Finished(Struct, frozen=True):
     reasoning: str
     citations: list[Citation]
     usage: Usage | None
+    finish_reason: str | None
+
+    @property
+    def reason(self) -> FinishReason:
+        match self.finish_reason:
+            case "length" | "too-long":
+                return "length"
+            case "content_filter":
+                return "content_filter"
+            case _:
+                return "stop"
 
 
 class _Completed(Struct, frozen=True):
@@ -224,7 +235,7 @@ async def whole(app: App, asked: Asked) -> AsyncGenerator[bytes]:
                     id=new_id(),
                     created=int(time.time()),
                     model=asked.sent.model,
-                    choices=[ChatChoice(message=message, finish_reason="stop")],
+                    choices=[ChatChoice(message=message, finish_reason=finished.reason)],
                     usage=asked.usage(finished),
                 )
                 yield encode(answer)
@@ -246,7 +257,7 @@ async def frames(app: App, asked: Asked) -> AsyncGenerator[bytes]:
                     finished = _completed.decode(entry.data).message
                     cited = annotated(finished.content, finished.citations, app.settings.url())
                     last = chunks.annotations(cited) if cited else b""
-                    yield head + last + chunks.end("stop", asked.usage(finished))
+                    yield head + last + chunks.end(finished.reason, asked.usage(finished))
                 case b"message.failed":
                     raise _failure(entry)
                 case _:

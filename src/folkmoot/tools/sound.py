@@ -37,7 +37,7 @@ _LEFT_OUT = frozenset(
     {
         "$schema", "$id", "id", "$anchor", "$dynamicAnchor", "$dynamicRef", "$recursiveRef", "$recursiveAnchor",
         "$vocabulary", "$comment", "$defs", "definitions", "$ref", "pattern", "patternProperties", "dependencies",
-        "unevaluatedItems", "unevaluatedProperties",
+        "unevaluatedItems", "unevaluatedProperties", "uniqueItems",
     }
 )  # fmt: skip
 
