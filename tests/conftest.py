@@ -21,6 +21,8 @@ from uuid import uuid4
 import asyncpg
 import httpx
 import pytest
+from h11._readers import READERS, ChunkedReader
+from h11._state import SEND_BODY
 from sqlalchemy import text
 
 from folkmoot import migrate
@@ -164,6 +166,12 @@ async def settled(superuser):
                 await asyncio.sleep(0.05)
 
     return settle
+
+
+@pytest.fixture
+def chunk_by_chunk(monkeypatch):
+    """Chunks of a body are read one at a time, as they were sent, however close together they come."""
+    monkeypatch.setitem(READERS[SEND_BODY], "chunked", ChunkedReader)
 
 
 @pytest.fixture

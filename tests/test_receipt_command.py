@@ -11,11 +11,11 @@ import sys
 
 import pytest
 from click.testing import CliRunner
-from tests.conversations.test_receipt import facts, signed
 
 from folkmoot.cli import main
 from folkmoot.conversations.receipts import issue
 from folkmoot.conversations.receipts.receipt import state
+from tests.conversations.receipts.test_receipt import facts, signed
 from tests.support.keyrings import Changing
 
 TEXT = "A fence may be 1.2 metres high. [1]"

@@ -94,7 +94,7 @@ async def test_its_models_are_listed(connected, dialect):
 
 
 @each_dialect
-async def test_an_answer_comes_in_pieces_with_its_usage(connected, dialect):
+async def test_an_answer_comes_in_pieces_with_its_usage(connected, dialect, chunk_by_chunk):
     async with connected(dialect) as connection:
         events = await answer(connection, "mock-translated" if dialect == "anthropic" else "mock-chat")
     *texts, usage, finish = events

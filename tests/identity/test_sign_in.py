@@ -47,7 +47,7 @@ async def test_a_browser_signs_in_and_keeps_the_refresh_token_where_no_script_re
         assert part in cookie
     told = (await me(browser, body["access_token"])).json()
     assert told["user"]["email"] == owner.user.email
-    assert told["tenant"] == {"id": str(owner.tenant_id), "name": owner.tenant_name}
+    assert told["tenant"] == {"id": str(owner.tenant_id), "name": owner.tenant_name, "ai_mark": "AI-generated"}
     assert told["roles"] == ["owner"]
     assert "admin" in told["permissions"]
 

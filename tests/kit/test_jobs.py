@@ -218,6 +218,7 @@ async def test_an_answer_whose_worker_died_ends_with_its_text(app, owner, superu
     conversation = await owner.conversation(await owner.assistant(await owner.space()))
     answer = await owner.ask(conversation, "Is anybody there?")
     async with superuser.begin() as connection:
+        await connection.execute(text("DELETE FROM receipts WHERE message_id = :id"), {"id": answer["id"]})
         await connection.execute(
             text(
                 "UPDATE messages SET status = 'streaming', content = 'So far', finished_at = NULL,"

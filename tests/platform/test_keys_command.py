@@ -88,7 +88,7 @@ async def test_what_earlier_releases_left_is_counted_and_what_does_not_open_is_n
         await as_before(here, app, things, OLD)
     done = await run([NEW, OLD], "status")
     counts = (r"\d+ connections.config", "1 documents.password", "1 files", r"\d+ login_methods.config")
-    counts += (r"\d+ sessions.logout_hint", r"\d+ users.totp_secret", r"\d+ websites.auth")
+    counts += (r"\d+ sessions.logout_hint", r"\d+ tool_servers.config", r"\d+ users.totp_secret", r"\d+ websites.auth")
     left = ", ".join(f"{count} in the old form" for count in counts)
     assert re.search(rf"{IDS[OLD]}  given: 0 keys, {left}", done.output)
     assert "may have something of earlier releases" in done.output

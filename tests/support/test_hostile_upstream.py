@@ -92,7 +92,7 @@ async def test_it_breaks_the_framing(upstream, http, dialect, failure):
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
-async def test_it_splits_characters_and_breaks_off_within_one(upstream, http, dialect):
+async def test_it_splits_characters_and_breaks_off_within_one(upstream, http, dialect, chunk_by_chunk):
     async with http.stream("POST", address(upstream.at("split-utf8"), dialect), json=body()) as response:
         pieces = [piece async for piece in response.aiter_raw()]
     assert "漢".encode()[:1] in pieces

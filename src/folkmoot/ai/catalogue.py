@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -49,8 +50,8 @@ class Catalogue:
         self._forgotten = 0
         """How often something was changed: what was asked before the last time may be from before the change."""
 
-    async def of(self, tenant_id: UUID, *, need: UUID | None = None) -> Snapshot:
-        """What the organisation has. With `need`, asked anew if that model was not there a moment ago."""
+    async def of(self, tenant_id: UUID, *, need: UUID | None = None, classes: Iterable[UUID | None] = ()) -> Snapshot:
+        """What there is; asked anew if the model `need`, or one of `classes`, was not there a moment ago."""
         known = self._known.get(tenant_id)
         age = time.monotonic() - known.asked if known is not None else REMEMBER_SECONDS + 1
         if known is None or age > REMEMBER_SECONDS:
@@ -58,7 +59,7 @@ class Catalogue:
         elif age > REMEMBER_SECONDS / 2:
             # Ahead of time, so that a busy organisation never waits for it.
             self._ask_once(tenant_id)
-        if need is not None and known.snapshot.find(need) is None:
+        if (need is not None and known.snapshot.find(need) is None) or not known.snapshot.knows(classes):
             known = await self._ask(tenant_id)
         return known.snapshot
 
@@ -143,7 +144,13 @@ async def read(work: Work, in_process: frozenset[str]) -> Snapshot:
         levels=levels,
         default_level=next((levels[row.id] for row in classes if row.is_default), None),
         currency=settings.currency,
+        in_process=in_process,
     )
+
+
+async def with_classes(work: Work, snapshot: Snapshot, class_ids: Sequence[UUID | None]) -> Snapshot:
+    """The snapshot, or as this transaction sees it if that is older than one of the classes."""
+    return snapshot if snapshot.knows(class_ids) else await read(work, snapshot.in_process)
 
 
 def info_of(model: Model) -> ModelInfo:

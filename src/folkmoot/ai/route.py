@@ -76,6 +76,8 @@ class Snapshot:
     default_level: Level | None
     currency: str = "USD"
     """In which the prices are."""
+    in_process: frozenset[str] = frozenset()
+    """Kinds of provider that send text nowhere."""
 
     def find(self, model_id: UUID) -> Choice | None:
         return next((choice for choice in self.choices if choice.model.id == model_id), None)
@@ -83,6 +85,10 @@ class Snapshot:
     def usable(self, kind: str) -> list[Choice]:
         """The models of a kind that may be called, the default first."""
         return [choice for choice in self.choices if choice.model.kind == kind and choice.usable]
+
+    def knows(self, class_ids: Iterable[UUID | None]) -> bool:
+        """Whether it is not older than one of these classes."""
+        return all(class_id is None or class_id in self.levels for class_id in class_ids)
 
     def text_of(self, class_ids: Iterable[UUID | None]) -> tuple[Level, ...]:
         """The levels of text from spaces with these classes. Raises `NotAvailable` for one that is not known."""

@@ -11,6 +11,7 @@ from msgspec import UNSET
 from sqlalchemy import Table, bindparam, insert, select, update
 from uuid_utils.compat import uuid7
 
+from folkmoot.ai.catalogue import with_classes
 from folkmoot.ai.route import Snapshot
 from folkmoot.assistants.models import Assistant, AssistantVersion
 from folkmoot.conversations.attachments.attachments import asked_with, still_there
@@ -74,6 +75,7 @@ async def ask(
     file_ids = list(dict.fromkeys(named))
     collection_ids = [*version.collection_ids, *await asked_with(work, conversation, file_ids)]
     class_ids = await classes_in(work, conversation.id, assistant.space_id, collection_ids)
+    models = await with_classes(work, models, class_ids)
     model = models.route("chat", models.text_of(class_ids), version.model_id).first
     shared = {"tenant_id": who.tenant, "conversation_id": conversation.id}
     told: list[Message] = []

@@ -110,7 +110,7 @@ async def search(work: Work, said: str, limit: int, cursor: str | None) -> tuple
         by_message = {message_id: (role, text) for message_id, role, text in found}
     if titles := [row.id for row, message_id in rows if message_id is None]:
         found = await work.session.execute(IN_TITLES, {"said": said, "ids": titles})
-        by_title = dict(found.tuples().all())
+        by_title = dict(found.all())
     items: list[FoundOut] = []
     for row, message_id in rows:
         role, text = by_message[message_id] if message_id is not None else (None, by_title[row.id])

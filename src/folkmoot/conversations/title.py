@@ -55,7 +55,7 @@ async def name(app: App, tenant_id: UUID, answer_id: UUID) -> None:
             return
         conversation, answer, space_id, asked = row
         class_ids = await classes_in(work, conversation.id, space_id)
-    models = await app.part(Catalogue).of(tenant_id)
+    models = await app.part(Catalogue).of(tenant_id, classes=class_ids)
     try:
         levels = models.text_of(class_ids)
     except AppError:

@@ -18,6 +18,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql import UUID as PG_UUID
 from uuid_utils.compat import uuid7
 
+from folkmoot.ai.catalogue import with_classes
 from folkmoot.ai.route import Snapshot
 from folkmoot.conversations import ask as asking
 from folkmoot.conversations.answering.go_on import without
@@ -135,6 +136,7 @@ async def _reply(
     await asking.newest_answer(work, conversation.id)
     collection_ids = [*version.collection_ids, *await asked_with(work, conversation, [])]
     class_ids = await classes_in(work, conversation.id, assistant.space_id, collection_ids)
+    models = await with_classes(work, models, class_ids)
     levels = models.text_of(class_ids)
     model = None
     if broken is not None and model_id is None:

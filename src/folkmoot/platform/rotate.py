@@ -40,7 +40,7 @@ RETIRED = timedelta(days=2)
 """How long a data key stays after everything was sealed anew: uploads that had begun, and what Redis keeps."""
 LEASE = "folkmoot:keys:rotating"
 LEASE_SECONDS = 300
-EVIDENCE = ("audit-checkpoint", "audit-seal", "certificate", "recovery-code")
+EVIDENCE = ("audit-checkpoint", "audit-seal", "certificate", "receipt", "recovery-code")
 """Purposes of what was signed for good. Without their keys the log could not be checked; knowing them opens nothing
 (a recovery code has 80 random bits beside)."""
 FLEETING = frozenset({"email-fingerprint"})

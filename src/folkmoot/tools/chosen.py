@@ -78,9 +78,10 @@ class _Chosen:
             rows = (await work.session.execute(USABLE, {"space": self._space_id, "tools": list(tool_ids)})).all()
         if not rows:
             return []
-        models = await self._app.part(Catalogue).of(self._tenant_id)
         # With the class that the space has by now.
-        text = models.text_of((*self._class_ids, rows[0].data_class_id))
+        class_ids = (*self._class_ids, rows[0].data_class_id)
+        models = await self._app.part(Catalogue).of(self._tenant_id, classes=class_ids)
+        text = models.text_of(class_ids)
         allowed = [(tool, server) for tool, server, _ in rows if blocked(server, models, text) is None]
         return [(tool, server, self._offer(tool, server)) for tool, server in allowed]
 

@@ -11,6 +11,7 @@ from uuid import UUID
 
 from sqlalchemy import Select, and_, delete, select
 
+from folkmoot.ai.catalogue import with_classes
 from folkmoot.ai.route import Snapshot
 from folkmoot.kit.access import Access, SpaceKind, space_access
 from folkmoot.kit.errors import Conflict, NotFound
@@ -68,6 +69,7 @@ class ToolService:
         rows = await self._work.session.execute(
             query.outerjoin(SpaceTool, here).order_by(ToolServer.name, Tool.name, Tool.id)
         )
+        models = await with_classes(self._work, models, [space.data_class_id])
         text = models.text_of([space.data_class_id])
         return [
             SpaceToolOut(

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 from sqlalchemy import text
-from tests.conversations.test_attachments import ask, asked, attach, of, prompt_of, streamed
 
-from folkmoot.conversations.attachments.attachments import whole
+from folkmoot.conversations.attachments import whole
 from folkmoot.conversations.attachments.whole import needs_all
+from tests.conversations.attachments.test_attachments import ask, asked, attach, of, prompt_of, streamed
 
 PAGES = 400
 BOOK = "".join(

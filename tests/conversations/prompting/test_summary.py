@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import delete, select
-from tests.conversations.test_context import spoken
 
 from folkmoot.ai.catalogue import Catalogue
 from folkmoot.conversations.answering.claim import claim
@@ -18,6 +17,7 @@ from folkmoot.conversations.prompting import summary as summarising
 from folkmoot.conversations.prompting.prompt import Summarised, Turn
 from folkmoot.conversations.prompting.summary import LONGEST, MOST_CALLS, summarise
 from folkmoot.kit.access import Principal
+from tests.conversations.prompting.test_context import spoken
 
 
 def turns(count: int, text: str) -> list[Turn]:

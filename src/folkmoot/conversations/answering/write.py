@@ -52,7 +52,7 @@ async def write(app: App, run: Run, writer: StreamWriter) -> None:
     Raises `calls.Waits` if it needs the asker's approval, what stands in `ends.py`, and what models raise.
     """
     model_id = UUID((run.message.model or {})["id"])
-    snapshot = await app.part(Catalogue).of(run.message.tenant_id, need=model_id)
+    snapshot = await app.part(Catalogue).of(run.message.tenant_id, need=model_id, classes=run.class_ids)
     levels = snapshot.text_of(run.class_ids)
     run.record.begins(snapshot, levels)
     route = replace(snapshot.route("chat", levels, model_id), still=_still(app, run))
@@ -192,7 +192,7 @@ def _still(app: App, run: Run) -> Callable[[Choice], Awaitable[None]]:
     async def still(choice: Choice) -> None:
         async with app.begin(run.principal) as work:
             class_ids = await classes_in(work, run.message.conversation_id, run.space_id)
-        snapshot = await app.part(Catalogue).of(run.message.tenant_id)
+        snapshot = await app.part(Catalogue).of(run.message.tenant_id, classes=class_ids)
         snapshot.route("chat", snapshot.text_of(class_ids), choice.model.id)
 
     return still

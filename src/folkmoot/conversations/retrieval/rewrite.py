@@ -58,7 +58,7 @@ async def rewrite(app: App, run: Run) -> Rewritten:
     """`run`'s question with what it refers to. Never fails, and takes little longer than `SECONDS`."""
     question, history = run.question.content, run.history
     if len(question) <= LOOKED_AT:
-        snapshot = await app.part(Catalogue).of(run.message.tenant_id)
+        snapshot = await app.part(Catalogue).of(run.message.tenant_id, classes=run.class_ids)
         given = told(question, history)
         text = snapshot.text_of(run.class_ids)
         written = await aside(app, snapshot, text, run.account("rewrite"), TASK, given, tokens=TOKENS, seconds=SECONDS)

@@ -298,7 +298,7 @@ async def embed_query(
 
     `class_ids` are of all text that the question may be about, and of where it is asked.
     """
-    snapshot = await app.part(Catalogue).of(account.tenant_id)
+    snapshot = await app.part(Catalogue).of(account.tenant_id, classes=class_ids)
     try:
         route = snapshot.route("embedding", snapshot.text_of(class_ids), space.model_id)
     except AppError as error:

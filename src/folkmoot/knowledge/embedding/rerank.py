@@ -41,7 +41,7 @@ async def rerank(
     texts = texts[:MOST]
     if len(texts) < 2:
         return None
-    snapshot = await app.part(Catalogue).of(account.tenant_id)
+    snapshot = await app.part(Catalogue).of(account.tenant_id, classes=class_ids)
     if not snapshot.usable("rerank"):
         return None
     try:

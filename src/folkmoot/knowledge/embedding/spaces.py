@@ -142,7 +142,7 @@ async def classes_of(work: Work, collection_ids: Sequence[UUID], space_id: UUID 
 
 async def route_to(app: App, tenant_id: UUID, class_ids: Sequence[UUID | None], model_id: UUID | None = None) -> Route:
     """The model that embeds text of these classes. Raises what `Snapshot.route` does if it may not, or is not there."""
-    snapshot = await app.part(Catalogue).of(tenant_id)
+    snapshot = await app.part(Catalogue).of(tenant_id, classes=class_ids)
     return snapshot.route("embedding", snapshot.text_of(class_ids), model_id)
 
 
