@@ -31,6 +31,7 @@ OPEN = ("pending", "streaming", "waiting_for_approval")
 OWN = select(Conversation).where(
     Conversation.id == bindparam("conversation"), Conversation.user_id == bindparam("user")
 )
+OWN_LOCKED = OWN.with_for_update()
 
 
 class _Conversations(SQLAlchemyAsyncRepository[Conversation]):
@@ -46,9 +47,9 @@ class ConversationService:
 
     async def get(self, conversation_id: UUID, *, lock: bool = False) -> Conversation:
         """One of the caller's own. Raises `NotFound`."""
-        query = self._of_assistant_key(OWN)
+        query = self._of_assistant_key(OWN_LOCKED if lock else OWN)
         found = {"conversation": conversation_id, "user": self._work.principal.user}
-        conversation = await self._work.session.scalar(query.with_for_update() if lock else query, found)
+        conversation = await self._work.session.scalar(query, found)
         if conversation is None:
             raise NotFound("there is no such conversation, or it is not yours")
         return conversation

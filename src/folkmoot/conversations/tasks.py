@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from random import uniform
 from uuid import UUID
 
 from sqlalchemy import and_, func, or_, select
 
 from folkmoot.conversations import title
 from folkmoot.conversations.answering.answer import abandon, answer
+from folkmoot.conversations.answering.run import Running
 from folkmoot.conversations.models import Message
 from folkmoot.conversations.service import resume
 from folkmoot.kit.access import Principal
 from folkmoot.kit.app import App
 from folkmoot.kit.jobs import sweep, task
 
+FEW = 16
+"""Answers under way beside which conversations are named: people wait for answers, and nobody for a title."""
+WAIT_SECONDS = (1.0, 3.0)
+MOST_WAITS = 30
 UNHEARD_PATIENCE = timedelta(seconds=10)
 GIVE_UP = timedelta(minutes=10)
 BEGAN = func.coalesce(Message.turned_at, Message.created_at)
@@ -28,8 +34,12 @@ async def answer_message(app: App, *, tenant_id: str, message_id: str) -> None:
 
 
 @task("conversations.title", lane="maintenance", attempts=2)
-async def name_conversation(app: App, *, tenant_id: str, message_id: str) -> None:
-    """Name the conversation that begins with this answer."""
+async def name_conversation(app: App, *, tenant_id: str, message_id: str, waited: int = 0) -> None:
+    """Name the conversation that begins with this answer, once this worker has not its hands full with answers."""
+    if len(app.part(Running)) > FEW and waited < MOST_WAITS:
+        payload = {"tenant_id": tenant_id, "message_id": message_id, "waited": waited + 1}
+        await app.sessions.jobs.send(name_conversation, payload, delay=uniform(*WAIT_SECONDS))
+        return
     await title.name(app, UUID(tenant_id), UUID(message_id))
 
 

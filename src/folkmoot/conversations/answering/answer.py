@@ -10,13 +10,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 import msgspec
 from folkmoot_sdk import ProviderError
-from sqlalchemy import select, update
+from sqlalchemy import Table, bindparam, select, update
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from folkmoot.conversations.answering.claim import LEASE, claim
 from folkmoot.conversations.answering.ends import Enough, Lost, Unanswered
@@ -41,6 +42,9 @@ RENEW_SECONDS = 3.0
 TITLE_SECONDS = 1.0
 """Naming a conversation waits until answers that end at the same moment are through."""
 UNFINISHED = "The answer could not be finished"
+ENDED = ("status", "error", "content", "reasoning", "citations", "sentences", "passages", "turns", "trace", "model",
+         "finished_at", "lease_until", "usage")  # fmt: skip
+"""Columns that are written when an answer ends."""
 
 
 async def answer(app: App, tenant_id: UUID, message_id: UUID) -> None:
@@ -151,6 +155,17 @@ async def _renew(app: App, run: Run) -> None:
             app.part(Running).stop(run.message.id)
 
 
+def _finishing() -> ReturningUpdate[Any]:
+    c = cast("Table", Message.__table__).c
+    mine = c.id == bindparam("message"), c.claim == bindparam("held"), c.status.in_(("pending", "streaming"))
+    values = {name: bindparam(f"new_{name}", type_=c[name].type) for name in ENDED}
+    return update(c.id.table).where(*mine).values(**values).returning(c.id)
+
+
+FINISH = _finishing()
+"""Built once, since every answer ends with it: `Run.mine`, and what becomes of it."""
+
+
 async def _finish(app: App, run: Run, writer: StreamWriter, status: str, error: dict[str, Any] | None) -> None:
     message, usage = run.message, run.usage
     fields: dict[str, Any] = {
@@ -169,13 +184,8 @@ async def _finish(app: App, run: Run, writer: StreamWriter, status: str, error: 
         "usage": {"input_tokens": usage.input_tokens, "output_tokens": usage.output_tokens} if usage else None,
     }
     async with app.begin(run.principal) as work:
-        stored = await work.session.execute(
-            update(Message)
-            .where(*run.mine)
-            .values(**fields)
-            .returning(Message.id)
-            .execution_options(synchronize_session=False)
-        )
+        given = {f"new_{name}": value for name, value in fields.items()}
+        stored = await work.session.execute(FINISH, {"message": message.id, "held": message.claim, **given})
         if stored.first() is None:
             if await work.session.scalar(select(Message.id).where(Message.id == message.id)) is not None:
                 log.warning("answer.lost", message_id=str(message.id))  # another worker has it, or the sweep ended it

@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 from uuid import UUID, uuid4
 
-from sqlalchemy import Select, Table, bindparam, func, literal, select, update
+from sqlalchemy import Table, Uuid, any_, bindparam, func, select, update
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
@@ -52,37 +53,30 @@ NEEDED = (
 )
 """All that an answer is made from; built once, since every answer asks it."""
 _messages = cast("Table", Message.__table__)
-CLAIM = update(_messages).where(_messages.c.id == bindparam("message"))
+CLAIM = (
+    update(_messages)
+    .where(_messages.c.id == bindparam("message"))
+    .values(lease_until=bindparam("until"), claim=bindparam("by"))
+)
 MOST_TURNS = 2_000
-MOST_CHARACTERS = 1_000_000
+MOST_BYTES = 2_000_000
 """Of a branch that are read at most; the prompt keeps as many of the newest as fit."""
-
-
-def _above() -> Select[Any, Any, Any, Any, Any, Any]:
-    def of(said: type[Message], kept: type[Summary]) -> list[Any]:
-        return [said.id, said.parent_id, said.role, said.content, kept.text.label("summary"), kept.messages]
-
-    size = func.char_length(Message.content)
-    turns = select(*of(Message, Summary), size.label("size"), literal(1).label("depth"))
-    turns = turns.outerjoin(Summary, Summary.message_id == Message.id).where(Message.id == bindparam("newest"))
-    branch = turns.cte("branch", recursive=True)
-    more = select(*of(Message, Summary), branch.c.size + size, branch.c.depth + 1)
-    more = more.join(branch, Message.id == branch.c.parent_id)
-    more = more.outerjoin(Summary, Summary.message_id == Message.id)
-    # A summary has all that is above it.
-    going_on = branch.c.summary.is_(None), branch.c.size < MOST_CHARACTERS, branch.c.depth < MOST_TURNS
-    branch = branch.union_all(more.where(*going_on))
-    c = branch.c
-    return select(c.id, c.parent_id, c.role, c.content, c.summary, c.messages)
-
-
-ABOVE = _above()
-"""The turns on a branch, newest first, down to one that the newest summary has."""
+# Not by recursion: without statistics, PostgreSQL reads the whole conversation anew for each step.
+TREE = (
+    select(Message.id, Message.parent_id, func.octet_length(Message.content), Summary.id)
+    .outerjoin(Summary, Summary.message_id == Message.id)
+    .where(Message.conversation_id == bindparam("conversation"))
+)
+TEXTS = (
+    select(Message.id, Message.role, Message.content, Summary.text, Summary.messages)
+    .outerjoin(Summary, Summary.message_id == Message.id)
+    .where(Message.id == any_(bindparam("ids", type_=ARRAY(Uuid()))))
+)
 
 
 async def claim(app: App, tenant_id: UUID, message_id: UUID) -> Run | None:
     """The answer if it is pending and nobody else writes it, else None. Raises `Conflict` (`assistant-gone`)."""
-    now = datetime.now(UTC)
+    now, claim_id = datetime.now(UTC), uuid4()
     async with app.begin(Principal.system(tenant_id)) as work:
         row = (await work.session.execute(NEEDED, {"message": message_id})).first()
         if row is None or row[0].status != "pending":
@@ -96,9 +90,7 @@ async def claim(app: App, tenant_id: UUID, message_id: UUID) -> Run | None:
         elif version is None or space_id is None:
             raise Conflict("the assistant was deleted before it could answer: choose another", code="assistant-gone")
         else:
-            claim_id, left = uuid4(), message.lease_until is not None
-            claimed = {"lease_until": now + LEASE, "claim": claim_id}
-            await work.session.execute(CLAIM.values(**claimed), {"message": message_id})
+            await work.session.execute(CLAIM, {"message": message_id, "until": now + LEASE, "by": claim_id})
             run = Run.of(message, asked, [], version, space_id, class_ids or [], user_id)
             run.origin, run.approved = origin, approved
             run.untitled = not titled_by and origin == "app" and asked.parent_id is None
@@ -106,9 +98,12 @@ async def claim(app: App, tenant_id: UUID, message_id: UUID) -> Run | None:
                 run.attached_in = attached_in
             if asked.parent_id is not None:
                 await _read(work.session, run)
-            message.claim, run.taken_over = claim_id, left
+            run.taken_over = message.lease_until is not None
     if run is None:
         await _end_stopped(app, tenant_id, message_id)
+    else:
+        # Not before the transaction is over, or it would be written a second time.
+        run.message.claim = claim_id
     return run
 
 
@@ -137,12 +132,21 @@ async def _end_stopped(app: App, tenant_id: UUID, message_id: UUID) -> None:
 
 async def _read(session: AsyncSession, run: Run) -> None:
     """The turns on the branch above the question, oldest first, and the summary of those before them."""
-    row: Any = None
-    for row in await session.execute(ABOVE, {"newest": run.question.parent_id}):
-        if row.summary is not None:
-            run.summary = Summarised(row.summary, row.messages)
-        elif row.content:
-            run.history.append(Turn(row.role, row.content, row.id))
-    run.history.reverse()
-    if row is not None and row.summary is None:
-        run.above = row.parent_id
+    rows = await session.execute(TREE, {"conversation": run.message.conversation_id})
+    tree: dict[UUID | None, Any] = {row[0]: row for row in rows}
+    above, size, place = list[UUID](), 0, run.question.parent_id
+    while (row := tree.get(place)) is not None and size < MOST_BYTES and len(above) < MOST_TURNS:
+        message_id, place, length, summary_id = row
+        above.append(message_id)
+        size += length
+        if summary_id is not None:
+            # It has all that is above it.
+            place = None
+    texts: dict[UUID, Any] = {row[0]: row for row in await session.execute(TEXTS, {"ids": above})}
+    for message_id in reversed(above):
+        _, role, content, summary, summarised = texts[message_id]
+        if summary is not None:
+            run.summary = Summarised(summary, summarised)
+        elif content:
+            run.history.append(Turn(role, content, message_id))
+    run.above = place

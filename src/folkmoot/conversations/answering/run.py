@@ -31,6 +31,9 @@ class Running:
         self._tasks: dict[UUID, asyncio.Task[Any]] = {}
         self._stopped: set[UUID] = set()
 
+    def __len__(self) -> int:
+        return len(self._tasks)
+
     def stop(self, message_id: UUID) -> None:
         if (running := self._tasks.get(message_id)) is not None:
             self._stopped.add(message_id)
