@@ -299,6 +299,7 @@ class Engines:
             "port": "5432",  # only names the socket
             "shared_buffers": f"{shared_megabytes()}MB",
             "max_connections": "100",
+            "autovacuum_naptime": "5s",  # what is read in is asked about at once, and planned badly without statistics
             "jit": "off",  # compiles for longer than these queries run
             "fsync": "on",
             "synchronous_commit": "on",
