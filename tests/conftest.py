@@ -171,6 +171,7 @@ async def settled(superuser):
 @pytest.fixture
 def chunk_by_chunk(monkeypatch):
     """Chunks of a body are read one at a time, as they were sent, however close together they come."""
+    monkeypatch.setattr("folkmoot.kit.net.join_chunks", lambda: None)
     monkeypatch.setitem(READERS[SEND_BODY], "chunked", ChunkedReader)
 
 
