@@ -14,8 +14,6 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 import msgspec
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import SchemaError
 
 from folkmoot.ai.guard import storable
 
@@ -91,6 +89,10 @@ class _Flat:
             made |= cast("dict[str, Any]", flat)
         if flat is False or made["type"] != "object":
             raise Unsound("its arguments are not an object")
+        # Imported at the first tool server: most processes never need it.
+        from jsonschema import Draft202012Validator
+        from jsonschema.exceptions import SchemaError
+
         try:
             if len(msgspec.json.encode(made)) > LARGEST_SCHEMA:
                 raise Unsound(f"the schema of its arguments is larger than {LARGEST_SCHEMA} bytes")
