@@ -6,7 +6,8 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import AsyncGenerator, Awaitable, Callable
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from uuid import UUID
 
@@ -19,6 +20,7 @@ from folkmoot.audit import tasks as _audit
 from folkmoot.conversations import tasks as _conversations
 from folkmoot.conversations.answering.run import Running
 from folkmoot.conversations.service import STOP_CHANNEL
+from folkmoot.feed.service import ACTIVE
 from folkmoot.fulltext import tasks as _merging
 from folkmoot.identity import tasks as _identity
 from folkmoot.kit.access import Principal
@@ -48,6 +50,10 @@ log = get_logger(__name__)
 ALIVE_KEY = "folkmoot:worker:alive"
 ALIVE_SECONDS = 15
 SWEEP_SECONDS = 5.0
+"""Between two sweeps through the tenants that had events within `ACTIVE_WITHIN` seconds."""
+ACTIVE_WITHIN = 120.0
+SWEEP_ALL_SECONDS = 30.0
+"""Between two sweeps through all: with hundreds of tenants that are silent, one takes a while."""
 DELAYED_SECONDS = 0.5
 RECEIVER_SECONDS = 1.0
 RECEIVER_TRIES = 5
@@ -81,6 +87,8 @@ async def working(app: App) -> AsyncGenerator[None]:
     if "chat" in settings.lanes:
         loops.append(asyncio.create_task(_again(lambda: _hear_stops(app), 1.0)))
     if "maintenance" in settings.lanes:
+        await _sweep_anew(app)
+        loops.append(asyncio.create_task(_again(lambda: sweep_active(app), SWEEP_SECONDS)))
         loops.append(asyncio.create_task(_again(lambda: sweep(app), SWEEP_SECONDS)))
     try:
         yield
@@ -134,17 +142,40 @@ async def _hear_stops(app: App) -> None:
                 app.part(Running).stop(UUID(message["data"].decode()))
 
 
+async def _sweep_anew(app: App) -> None:
+    """A worker that starts looks at once for what one before it left; that may have been killed as it looked."""
+    with contextlib.suppress(RedisError, OSError):
+        await app.redis.delete("folkmoot:sweep", "folkmoot:sweep:active")
+
+
 async def sweep(app: App) -> None:
     """Let every domain look for what a crash left, tenant by tenant; one worker at a time does it."""
-    if not await app.redis.set("folkmoot:sweep", str(os.getpid()), nx=True, ex=int(SWEEP_SECONDS)):
+    if not await app.redis.set("folkmoot:sweep", str(os.getpid()), nx=True, ex=int(SWEEP_ALL_SECONDS)):
         return
+    await _sweep(app, await _tenants(app))
+    await app.storage.sweep()
+
+
+async def sweep_active(app: App) -> None:
+    """The same for the tenants where something happened just now: what is left there is waited for."""
+    if not await app.redis.set("folkmoot:sweep:active", str(os.getpid()), nx=True, ex=int(SWEEP_SECONDS)):
+        return
+    await app.redis.zremrangebyscore(ACTIVE, 0, time.time() - ACTIVE_WITHIN)
+    active = {UUID(member.decode()) for member in await app.redis.zrange(ACTIVE, 0, -1)}
+    if active:
+        await _sweep(app, [tenant_id for tenant_id in await _tenants(app) if tenant_id in active])
+
+
+async def _tenants(app: App) -> Sequence[UUID]:
     async with app.begin(Principal.platform()) as work:
-        tenants = await TenantService(work).every_id()
+        return await TenantService(work).every_id()
+
+
+async def _sweep(app: App, tenants: Sequence[UUID]) -> None:
     finds = tuple(SWEEPS)
     for tenant_id in tenants:
         for find in finds:
             await find(app, tenant_id)
-    await app.storage.sweep()
 
 
 async def run(settings: Settings) -> None:

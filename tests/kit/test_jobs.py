@@ -14,10 +14,11 @@ from sqlalchemy import text
 
 from folkmoot.assemble import assemble
 from folkmoot.conversations.tasks import find_left_answers
+from folkmoot.feed.service import ACTIVE
 from folkmoot.kit import jobs as module
 from folkmoot.kit.jobs import DELAYED, Jobs, Task, task
 from folkmoot.knowledge.tasks import find_left_documents
-from folkmoot.worker import sweep, working
+from folkmoot.worker import ACTIVE_WITHIN, sweep, sweep_active, working
 
 SECONDS = 30
 
@@ -244,6 +245,29 @@ async def test_the_sweep_goes_through_every_tenant_and_one_worker_does_it(app, o
     await asyncio.gather(sweep(app), sweep(app), sweep(app))
     assert {owner.tenant_id, other.tenant_id} <= set(seen)
     assert len(seen) == len(set(seen))
+
+
+async def test_who_had_events_just_now_is_looked_after_first(app, tenancy, monkeypatch):
+    silent, busy = await tenancy.owner(), await tenancy.owner()
+    seen = []
+
+    async def look(app, tenant_id):
+        seen.append(tenant_id)
+
+    monkeypatch.setattr("folkmoot.worker.SWEEPS", [look])
+    await app.redis.set("folkmoot:sweep", "held", ex=60)
+    await app.redis.zrem(ACTIVE, str(silent.tenant_id))
+    await busy.space()
+    await app.redis.delete("folkmoot:sweep:active")
+    await sweep_active(app)
+    assert busy.tenant_id in seen
+    assert silent.tenant_id not in seen
+    await app.redis.zadd(ACTIVE, {str(busy.tenant_id): time.time() - ACTIVE_WITHIN - 1})
+    await app.redis.delete("folkmoot:sweep:active")
+    seen.clear()
+    await sweep_active(app)
+    assert busy.tenant_id not in seen
+    await app.redis.delete("folkmoot:sweep")
 
 
 async def test_chat_does_not_wait_behind_a_full_ingest_lane(elsewhere, registered):

@@ -7,6 +7,7 @@ reads the rows after its cursor. So a lost bell delays and never loses.
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 from uuid import UUID
 
@@ -26,6 +27,10 @@ from folkmoot.spaces.service import SpaceService
 
 log = get_logger(__name__)
 CHANNEL = "folkmoot:events"
+ACTIVE = "folkmoot:active"
+"""Sorted set in Redis: when each tenant last had new events, to within `NOTE_SECONDS`."""
+NOTE_SECONDS = 5.0
+MOST_NOTED = 10_000
 SILENCE_SECONDS = 10.0
 BATCH = 500
 
@@ -44,10 +49,17 @@ class Bell:
         self._redis = redis
         self._waiting: dict[UUID, set[asyncio.Event]] = {}
         self._listening: asyncio.Task[None] | None = None
+        self._noted: dict[UUID, float] = {}
 
     async def ring(self, tenant_id: UUID) -> None:
+        now = time.time()
         try:
             await self._redis.publish(CHANNEL, str(tenant_id))
+            if now - self._noted.get(tenant_id, 0.0) > NOTE_SECONDS:
+                if len(self._noted) >= MOST_NOTED:
+                    self._noted.clear()
+                self._noted[tenant_id] = now
+                await self._redis.zadd(ACTIVE, {str(tenant_id): now})
         except RedisError as error:
             log.warning("bell.not_rung", error=str(error))
 
