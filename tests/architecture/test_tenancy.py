@@ -181,7 +181,8 @@ async def a_row(behind, table: str, of) -> dict[str, str]:
 async def test_what_outlives_a_tenant_is_for_the_platform_alone(one, superuser, runtime):
     made = (
         "INSERT INTO deletion_certificates (id, tenant_id, tenant_name, requested_by, requested_at, removed, key_id,"
-        " signature) VALUES (gen_random_uuid(), gen_random_uuid(), 'gone', 'a test', now(), '{}', '', :signature)"
+        " completed_at, signature)"
+        " VALUES (gen_random_uuid(), gen_random_uuid(), 'gone', 'a test', now(), '{}', '', now(), :signature)"
     )
     async with superuser.begin() as behind:
         await behind.execute(text(made), {"signature": b"signed"})

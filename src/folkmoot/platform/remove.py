@@ -91,7 +91,9 @@ async def remove(app: App, tenant_id: UUID, say: Say = lambda _: None) -> bool:
     if not await app.redis.set(lease, mine, nx=True, ex=LEASE_SECONDS):
         return False
     try:
-        await _remove(app, tenant_id, lease, say)
+        # Somebody may have ended it before they let go of the lease; what is signed cannot be locked any more.
+        if not await _certificate_done(app, tenant_id):
+            await _remove(app, tenant_id, lease, say)
     finally:
         if await app.redis.get(lease) == mine.encode():
             await app.redis.delete(lease)
