@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy import and_, func, or_, select
 
 from folkmoot.conversations import title
-from folkmoot.conversations.answering.answer import abandon, answer
+from folkmoot.conversations.answering.answer import UNFINISHED, abandon, answer
 from folkmoot.conversations.answering.run import Running
 from folkmoot.conversations.models import Message
 from folkmoot.conversations.service import resume
@@ -77,7 +77,7 @@ async def find_left_answers(app: App, tenant_id: UUID) -> None:
             tenant_id,
             message_id,
             "interrupted",
-            "The answer could not be finished",
+            UNFINISHED,
             "the service stopped while it answered: ask again",
         )
 

@@ -13,7 +13,7 @@ from typing import Any, cast
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import Table, any_, bindparam, insert, select
+from sqlalchemy import any_, bindparam, select
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql import UUID as PG_UUID
 from uuid_utils.compat import uuid7
@@ -33,7 +33,6 @@ from folkmoot.kit.stream import Streams
 from folkmoot.kit.work import Work
 from folkmoot.knowledge.models import Chunk, Document
 
-ADD = insert(cast("Table", Message.__table__))
 _IDS = ARRAY(PG_UUID(as_uuid=True))
 THERE = (
     select(Chunk, Document.name, Document.content_hash)
@@ -164,7 +163,7 @@ async def _reply(
         citations=begun.citations,
         trace=begun.trace,
     )
-    await work.session.execute(ADD, [_row(reply)])
+    await work.session.execute(asking.ADD, [_row(reply)])
     await asking.touch(work, conversation, "")
     asking.send(work, reply, answer, streams)
     return reply

@@ -131,8 +131,7 @@ async def _writer(app: App, run: Run) -> StreamWriter | None:
 
 
 def _failure(code: str, detail: str, *, retryable: bool) -> dict[str, Any]:
-    title = "The answer could not be finished"
-    return {"code": code, "title": title, "detail": detail, "retryable": retryable}
+    return {"code": code, "title": UNFINISHED, "detail": detail, "retryable": retryable}
 
 
 async def _renew(app: App, run: Run) -> None:
