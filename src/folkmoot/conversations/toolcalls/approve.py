@@ -10,8 +10,6 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from uuid import UUID
 
-from sqlalchemy import select
-
 from folkmoot.conversations.models import Conversation, Message, ToolCall
 from folkmoot.conversations.schemas import Decision
 from folkmoot.conversations.service import ConversationService, resume
@@ -59,12 +57,6 @@ async def calls_of(work: Work, message_id: UUID) -> Sequence[ToolCall]:
     """The calls of an answer of the caller's own, in order. Raises `NotFound`."""
     message = await ConversationService(work).message(message_id)
     return await _calls(work, message.id)
-
-
-async def waiting(work: Work, message_id: UUID) -> list[ToolCall]:
-    """Those that wait."""
-    query = select(ToolCall).where(ToolCall.message_id == message_id, ToolCall.status == "waiting")
-    return in_order(list(await work.session.scalars(query)))
 
 
 async def _calls(work: Work, message_id: UUID) -> list[ToolCall]:
